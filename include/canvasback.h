@@ -1,0 +1,374 @@
+/*
+ * canvasback.h - the public C API: backup and recovery for DuckDB, SQLite and plain directories.
+ *
+ * One context (cb_ctx) holds the settings, the event sink and the cancel flag. Each verb is one
+ * function: it takes a request of plain values, returns a result of plain values and reports what
+ * happens on the way as events. The library never prints, never exits, keeps no global state.
+ *
+ * Strings:  all `const char *` in settings and requests are borrowed for the call; NULL is unset.
+ *           All strings reached through a result live as long as it does.
+ * Times:    int64_t microseconds since 1970 UTC; 0 is "none". Durations: microseconds.
+ * Sizes:    uint64_t bytes.
+ * Threads:  one verb at a time per context; cb_cancel may be called from any thread or signal
+ *           handler. The sink is called from any thread, never from two at once.
+ */
+#ifndef CANVASBACK_H
+#define CANVASBACK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define CB_API __attribute__((visibility("default")))
+#define CB_MUST_USE __attribute__((warn_unused_result))
+#else
+#define CB_API
+#define CB_MUST_USE
+#endif
+
+#define CB_VERSION "0.1.0"
+
+/* What the caller may do about a failure; cb_code_name gives the words ("not-found", "busy", ...). */
+typedef enum cb_code {
+    CB_OK = 0,
+    CB_NOT_FOUND,
+    CB_EXISTS,
+    CB_BUSY,
+    CB_RETRY, /* transient, and our own attempts are spent */
+    CB_CORRUPT,
+    CB_TOO_LARGE,
+    CB_NO_SPACE,
+    CB_NO_MEMORY,
+    CB_DENIED,
+    CB_UNSUPPORTED,
+    CB_USAGE,
+    CB_CANCELLED,
+    CB_IO,
+    CB_INTERNAL,
+} cb_code;
+
+enum { CB_MESSAGE_MAX = 1024, CB_HINT_MAX = 512 };
+
+typedef struct cb_error {
+    cb_code code;
+    bool in_repository; /* with CB_NOT_FOUND: a repository, name, label or time is what is missing */
+    char message[CB_MESSAGE_MAX]; /* lower case, names the thing and the values, no full stop */
+    char hint[CB_HINT_MAX];       /* a sentence that says what to do; may be empty */
+} cb_error;
+
+CB_API const char *cb_code_name(cb_code code);
+
+/* ---- context ---------------------------------------------------------------------------- */
+
+typedef enum cb_event_kind {
+    CB_EVENT_ERROR,    /* text: a failure the run survived (one file of many) */
+    CB_EVENT_WARNING,  /* text */
+    CB_EVENT_INFO,     /* text */
+    CB_EVENT_DEBUG,    /* text */
+    CB_EVENT_WAITING,  /* text says for whom; sent once per wait */
+    CB_EVENT_PHASE,    /* text: "reading", "confirming", "restoring", ...; resets progress */
+    CB_EVENT_PROGRESS, /* done_bytes of total_bytes (0: unknown), pass */
+} cb_event_kind;
+
+typedef struct cb_event {
+    cb_event_kind kind;
+    const char *text; /* borrowed for the call */
+    uint64_t done_bytes;
+    uint64_t total_bytes;
+    unsigned pass; /* of a hot copy, from 1; 0 where passes mean nothing */
+} cb_event;
+
+typedef void cb_event_sink(void *arg, const cb_event *event);
+
+typedef struct cb_settings {
+    const char *repository; /* address; NULL: verbs that need one fail with CB_USAGE */
+    const char *passphrase_file;
+    const char *endpoint;
+    const char *region;
+    const char *access_key_id;
+    bool s3_path_style;
+    unsigned jobs;        /* worker threads; 0: the cores */
+    int64_t lock_wait_us; /* how long to wait for another run of the same name */
+    const char *duckdb_library;
+    const char *extension_directory;
+    const char *program_directory; /* where libduckdb is looked for by default */
+} cb_settings;
+
+typedef struct cb_ctx cb_ctx;
+
+/* Copies what it keeps. `sink` may be NULL. Errors: CB_NO_MEMORY. */
+CB_API CB_MUST_USE cb_code cb_ctx_new(const cb_settings *settings, cb_event_sink *sink, void *arg,
+                                      cb_ctx **out, cb_error *err);
+CB_API void cb_ctx_free(cb_ctx *ctx); /* NULL is allowed */
+CB_API void cb_cancel(cb_ctx *ctx);   /* async-signal-safe; the running verb ends with CB_CANCELLED */
+
+typedef struct cb_pair {
+    const char *key;
+    const char *value;
+} cb_pair;
+
+/* ---- backup ----------------------------------------------------------------------------- */
+
+typedef enum cb_method {
+    CB_METHOD_AUTO,   /* hot */
+    CB_METHOD_HOT,    /* block copy of the live file, from outside */
+    CB_METHOD_ATTACH, /* through the engine: logical, compacted */
+} cb_method;
+
+typedef enum cb_compress_kind {
+    CB_COMPRESS_DEFAULT, /* zstd -1 */
+    CB_COMPRESS_NONE,
+    CB_COMPRESS_LZ4,
+    CB_COMPRESS_ZSTD,
+} cb_compress_kind;
+
+typedef struct cb_backup_request {
+    const char *source; /* address */
+    const char *name;   /* NULL: derived from the source */
+    bool adopt_name;    /* bind the name to this source though it belonged to another */
+    const cb_pair *tags;
+    size_t tag_count;
+    bool full; /* store everything anew, trusting no older chunk */
+    cb_method method;
+    cb_compress_kind compress;
+    int compress_level; /* of zstd */
+    bool no_create;
+    bool skip_if_busy;
+    int64_t deadline_us; /* how long the hot copy may take to be confirmed; 0: 10 minutes */
+    bool allow_damage;
+    const char *source_snapshot;
+    const char *before; /* shell commands */
+    const char *after;
+} cb_backup_request;
+
+typedef struct cb_backup_result {
+    const char *name, *label, *source, *kind;
+    int64_t started_us, point_us, finished_us;
+    uint64_t source_bytes, read_bytes, new_bytes, stored_bytes;
+    uint64_t chunks, new_chunks;
+    unsigned passes;
+    const char *confirmed; /* "log", "idle", "settle", "unchanged", "engine", ... */
+    uint64_t commits_in_log;
+    uint64_t damaged;  /* blocks stored although damaged (--allow-damage) */
+    bool skipped;      /* --skip-if-busy, and it was */
+    bool created_repo; /* the repository did not exist and was made */
+} cb_backup_result;
+
+CB_API CB_MUST_USE cb_code cb_backup(cb_ctx *ctx, const cb_backup_request *request,
+                                     cb_backup_result **out, cb_error *err);
+CB_API void cb_backup_result_free(cb_backup_result *result);
+
+/* ---- list, show ------------------------------------------------------------------------- */
+
+typedef struct cb_backup_info {
+    const char *name, *label, *kind;
+    int64_t started_us, point_us, finished_us;
+    uint64_t source_bytes, read_bytes, new_bytes, stored_bytes;
+    uint64_t chunks, new_chunks;
+    unsigned passes;
+    const char *confirmed;
+    uint64_t commits_in_log, damaged;
+    int64_t verified_us; /* last good verify; 0: never */
+    const cb_pair *tags;
+    size_t tag_count;
+    const char *source, *host; /* where it came from */
+} cb_backup_info;
+
+typedef struct cb_list_result {
+    const cb_backup_info *backups; /* by name, then oldest first */
+    size_t count;
+} cb_list_result;
+
+CB_API CB_MUST_USE cb_code cb_list(cb_ctx *ctx, const char *name /* NULL: all */,
+                                   cb_list_result **out, cb_error *err);
+CB_API void cb_list_result_free(cb_list_result *result);
+
+typedef struct cb_item_info {
+    const char *path; /* raw bytes: need not be UTF-8 */
+    const char *kind; /* "file", "folder", "link", "database", "log", ... */
+    uint64_t size_bytes;
+    uint64_t chunks;
+} cb_item_info;
+
+typedef struct cb_show_result {
+    cb_backup_info backup;
+    const cb_item_info *items;
+    size_t item_count;
+    const cb_pair *facts; /* what the source says of itself: engine version, block size, ... */
+    size_t fact_count;
+} cb_show_result;
+
+CB_API CB_MUST_USE cb_code cb_show(cb_ctx *ctx, const char *backup /* NAME[@LABEL] */,
+                                   cb_show_result **out, cb_error *err);
+CB_API void cb_show_result_free(cb_show_result *result);
+
+/* ---- restore ---------------------------------------------------------------------------- */
+
+typedef struct cb_restore_request {
+    const char *backup;     /* NAME[@LABEL], or the address of a plain DuckDB file */
+    const char *target;     /* NULL: nothing is written; the result names the original place */
+    bool has_time;          /* choose by time_us instead of by label */
+    int64_t time_us;        /* newest backup whose point is not after it */
+    bool delta;             /* target exists: rewrite only what differs */
+    bool force;             /* replace an existing target */
+    bool no_verify;
+    bool delete_extra;      /* dir, with delta: remove what the backup does not have */
+    bool mend;              /* duckdb: write the right checksum into torn metadata blocks */
+} cb_restore_request;
+
+typedef struct cb_restore_result {
+    const char *name, *label, *kind, *target;
+    int64_t point_us;
+    bool planned; /* no target was given: `target` is the original place, nothing was written */
+    uint64_t files, bytes_written, bytes_reused;
+    double seconds;
+} cb_restore_result;
+
+CB_API CB_MUST_USE cb_code cb_restore(cb_ctx *ctx, const cb_restore_request *request,
+                                      cb_restore_result **out, cb_error *err);
+CB_API void cb_restore_result_free(cb_restore_result *result);
+
+/* ---- verify, check ---------------------------------------------------------------------- */
+
+typedef struct cb_damage {
+    const char *backup; /* NAME@LABEL; NULL for check */
+    const char *item;
+    const char *chunk; /* chunk id in hex, or the block's number for check */
+    const char *reason;
+} cb_damage;
+
+typedef struct cb_table_count {
+    const char *backup;
+    const char *table; /* "schema"."name" */
+    uint64_t rows;
+} cb_table_count;
+
+typedef struct cb_verify_request {
+    const char *backup; /* NAME[@LABEL]; NAME: all backups of it; NULL: all of the repository */
+    bool deep;
+} cb_verify_request;
+
+typedef struct cb_verify_result {
+    uint64_t backups, chunks, bytes;
+    const cb_damage *damaged;
+    size_t damaged_count;
+    const cb_table_count *tables; /* deep only */
+    size_t table_count;
+    double seconds;
+} cb_verify_result;
+
+/* Returns CB_OK with damaged_count > 0 when damage was found: the caller decides what it means. */
+CB_API CB_MUST_USE cb_code cb_verify(cb_ctx *ctx, const cb_verify_request *request,
+                                     cb_verify_result **out, cb_error *err);
+CB_API void cb_verify_result_free(cb_verify_result *result);
+
+typedef struct cb_check_result {
+    const char *source, *kind;
+    const char *version; /* of the file, as the engine's users say it */
+    uint64_t blocks, used_blocks, free_blocks;
+    uint64_t bad_blocks;
+    uint64_t commits_in_log;
+    int64_t open_by; /* process id; 0: nobody */
+    const cb_damage *damaged;
+    size_t damaged_count;
+    const char *const *notes; /* warnings in words */
+    size_t note_count;
+    double seconds;
+} cb_check_result;
+
+CB_API CB_MUST_USE cb_code cb_check(cb_ctx *ctx, const char *source, cb_check_result **out,
+                                    cb_error *err);
+CB_API void cb_check_result_free(cb_check_result *result);
+
+/* ---- expire ----------------------------------------------------------------------------- */
+
+typedef struct cb_expire_request {
+    const char *name; /* NULL: every name, each by itself */
+    int64_t keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly; /* 0: off */
+    int64_t keep_within_us;
+    bool dry_run;
+} cb_expire_request;
+
+typedef struct cb_expire_entry {
+    const char *name, *label;
+    int64_t point_us;
+    bool kept;
+    const char *why; /* "last 1", "daily 2026-11-21", "newest good backup", ...; "" when removed */
+} cb_expire_entry;
+
+typedef struct cb_expire_result {
+    const cb_expire_entry *entries;
+    size_t count;
+    uint64_t freed_bytes;
+    bool dry_run;
+    const char *pending; /* what the reclaim still waits for; NULL: nothing */
+} cb_expire_result;
+
+CB_API CB_MUST_USE cb_code cb_expire(cb_ctx *ctx, const cb_expire_request *request,
+                                     cb_expire_result **out, cb_error *err);
+CB_API void cb_expire_result_free(cb_expire_result *result);
+
+/* ---- copy ------------------------------------------------------------------------------- */
+
+typedef struct cb_copy_request {
+    const char *source; /* address of a DuckDB file, or NAME[@LABEL] */
+    const char *target;
+    bool timestamp; /* target is a folder; backup-YYYYMMDD-HHMMSS.duckdb in it */
+    bool utc;
+    uint64_t keep; /* with timestamp: keep the newest N; 0: all */
+    bool force;
+    bool keep_log; /* place TARGET.wal too where it cannot be folded in */
+    cb_method method;
+    int64_t deadline_us;
+    bool allow_damage;
+} cb_copy_request;
+
+typedef struct cb_copy_result {
+    const char *target;
+    uint64_t bytes;
+    char sha256[65];
+    double seconds;
+    const char *method;         /* "hot" or "attach" */
+    const char *const *removed; /* older copies removed by keep */
+    size_t removed_count;
+} cb_copy_result;
+
+CB_API CB_MUST_USE cb_code cb_copy_file(cb_ctx *ctx, const cb_copy_request *request,
+                                        cb_copy_result **out, cb_error *err);
+CB_API void cb_copy_result_free(cb_copy_result *result);
+
+/* ---- repository ------------------------------------------------------------------------- */
+
+typedef struct cb_repo_result {
+    const char *address, *id;
+    unsigned format;
+    bool encrypted, created;
+    int64_t created_us;
+    uint64_t names, backups, packs, chunks;
+    uint64_t stored_bytes; /* everything in the repository */
+    uint64_t raw_bytes;    /* of the chunks, before compression */
+} cb_repo_result;
+
+CB_API CB_MUST_USE cb_code cb_init(cb_ctx *ctx, bool encrypt, cb_repo_result **out, cb_error *err);
+CB_API CB_MUST_USE cb_code cb_repo_info(cb_ctx *ctx, cb_repo_result **out, cb_error *err);
+CB_API void cb_repo_result_free(cb_repo_result *result);
+
+typedef struct cb_repair_result {
+    uint64_t packs, chunks;
+    const cb_damage *damaged; /* backups that are incomplete */
+    size_t damaged_count;
+} cb_repair_result;
+
+/* Rebuild the index from the packs' footers and say which backups are incomplete. */
+CB_API CB_MUST_USE cb_code cb_repair(cb_ctx *ctx, cb_repair_result **out, cb_error *err);
+CB_API void cb_repair_result_free(cb_repair_result *result);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,41 @@
+/*
+ * ctx.h - the context that travels with every call: settings, events, cancel, clock and chance.
+ *
+ * Time and randomness come only from here, so that tests are repeatable: a test replaces
+ * `clock`, `random` or `sleep` after cb_ctx_new.
+ */
+#ifndef CB_BASE_CTX_H
+#define CB_BASE_CTX_H
+
+#include "base/arena.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct cb_ctx {
+    cb_settings settings; /* strings owned by `arena` */
+    cb_arena arena;
+    cb_event_sink *sink;
+    void *sink_arg;
+    pthread_mutex_t sink_lock;
+    atomic_bool cancelled;
+    int64_t (*clock)(void *arg); /* microseconds since 1970 UTC */
+    void (*random)(void *arg, void *into, size_t size);
+    void (*sleep)(void *arg, int64_t us);
+    void *hooks_arg;
+};
+
+int64_t cb_now_us(cb_ctx *ctx);
+int64_t cb_monotonic_us(void); /* for durations only; never goes back */
+void cb_random(cb_ctx *ctx, void *into, size_t size);
+unsigned cb_jobs(const cb_ctx *ctx); /* settings.jobs, or the cores; 1..64 */
+
+/* CB_CANCELLED once cb_cancel was called, else CB_OK. Long loops ask this. */
+CB_MUST_USE cb_code cb_check_cancel(cb_ctx *ctx, cb_error *err);
+/* Sleep, waking every 50 ms at the most to look at the cancel flag. */
+CB_MUST_USE cb_code cb_sleep_us(cb_ctx *ctx, int64_t us, cb_error *err);
+
+void cb_event_text(cb_ctx *ctx, cb_event_kind kind, const char *format, ...) CB_PRINTF(3, 4);
+void cb_event_progress(cb_ctx *ctx, uint64_t done_bytes, uint64_t total_bytes, unsigned pass);
+
+#endif
