@@ -1,5 +1,6 @@
 /*
- * hash.h - SHA-256 (libcrypto) for names, and a fast keyed fingerprint (XXH3-128) for "is it as it was".
+ * hash.h - SHA-256 (libcrypto) for names, and a fast keyed fingerprint (XXH3-128) for "is it as it
+ * was".
  *
  * A fingerprint is never a name: it only tells, together with a known chunk id at the same
  * place, that nothing changed. Its key is a random secret of the repository.
