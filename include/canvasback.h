@@ -249,7 +249,7 @@ typedef struct cb_table_count {
 } cb_table_count;
 
 typedef struct cb_verify_request {
-    const char *backup; /* NAME[@LABEL]; NAME: all backups of it; NULL: all of the repository */
+    const char *backup; /* NAME[@LABEL], the latest without a label; NULL: all of the repository */
     bool deep;
 } cb_verify_request;
 

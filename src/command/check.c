@@ -1,0 +1,64 @@
+/*
+ * check.c - is a live source itself sound? Reads only; who has it open goes on undisturbed.
+ */
+#include "command/command_internal.h"
+
+#include <stdlib.h>
+
+typedef struct owned_check {
+    cb_check_result public; /* first */
+    cb_check_report report;
+    cb_arena arena;
+} owned_check;
+
+cb_code cb_check(cb_ctx *ctx, const char *source, cb_check_result **out, cb_error *err)
+{
+    int64_t began = cb_monotonic_us();
+    const cb_engine *engine;
+    const char *path;
+    owned_check *owned;
+    cb_check_result *r;
+    cb_code code;
+
+    *out = NULL;
+    code = cb_engine_find(source, &engine, &path, err);
+    if (code != CB_OK)
+        return code;
+    owned = calloc(1, sizeof(*owned));
+    if (owned == NULL)
+        return cb_fail_memory(err, sizeof(*owned));
+    r = &owned->public;
+    code = engine->check(ctx, path, &owned->report, err);
+    if (code == CB_OK)
+        code = cb_arena_text(&owned->arena, source, &r->source, err);
+    if (code != CB_OK) {
+        cb_check_result_free(r);
+        return code;
+    }
+    r->kind = engine->kind;
+    r->version = owned->report.version;
+    r->blocks = owned->report.blocks;
+    r->used_blocks = owned->report.used_blocks;
+    r->free_blocks = owned->report.free_blocks;
+    r->bad_blocks = owned->report.bad_blocks;
+    r->commits_in_log = owned->report.commits_in_log;
+    r->open_by = owned->report.open_by;
+    r->damaged = owned->report.damaged;
+    r->damaged_count = owned->report.damaged_count;
+    r->notes = owned->report.notes;
+    r->note_count = owned->report.note_count;
+    r->seconds = (double)(cb_monotonic_us() - began) / 1e6;
+    *out = r;
+    return CB_OK;
+}
+
+void cb_check_result_free(cb_check_result *result)
+{
+    owned_check *owned = (owned_check *)result;
+
+    if (owned == NULL)
+        return;
+    cb_check_report_free(&owned->report);
+    cb_arena_free(&owned->arena);
+    free(owned);
+}

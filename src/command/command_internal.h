@@ -1,0 +1,136 @@
+/*
+ * command_internal.h - what the verbs share: opening the repository, moving a source's pieces into
+ * a session, moving a backup's entries to a target, and results that own their strings.
+ */
+#ifndef CB_COMMAND_INTERNAL_H
+#define CB_COMMAND_INTERNAL_H
+
+#include "repo/repo.h"
+#include "source/source.h"
+
+/* ---- open.c ------------------------------------------------------------------------------- */
+
+typedef enum cb_open_mode {
+    CB_OPEN_EXISTING, /* CB_NOT_FOUND, in_repository, when there is none */
+    CB_OPEN_OR_MAKE,  /* an empty or missing place becomes a repository; *made says so */
+    CB_OPEN_MAKE,     /* CB_EXISTS when there is one */
+} cb_open_mode;
+
+/* Open the repository of ctx->settings. On CB_OK the caller closes *out with cb_repo_close. */
+CB_MUST_USE cb_code cb_command_open(cb_ctx *ctx, cb_open_mode mode, cb_repo **out, bool *made,
+                                    cb_error *err);
+
+void cb_repo_cleanup(cb_repo **repo); /* for CB_CLEANUP */
+void cb_manifest_cleanup(cb_manifest **manifest);
+void cb_source_cleanup(cb_source **source);
+void cb_target_cleanup(cb_target **target);
+void cb_tree_cleanup(cb_tree **tree);
+void cb_session_cleanup(cb_session **session);
+void cb_free_cleanup(void *pointer); /* free(*(void **)pointer) */
+
+/* A NAME as people type it must be a name: CB_USAGE with what would be right. */
+CB_MUST_USE cb_code cb_name_check(const char *name, cb_error *err);
+
+/* Find and load in one go: NAME[@LABEL]. */
+CB_MUST_USE cb_code cb_command_find(cb_repo *repo, const char *text, cb_manifest_ref *ref,
+                                    cb_manifest **out, cb_error *err);
+
+/* Is this text an address (has ':' or '/', or such a file exists), and not a name? */
+bool cb_is_address(const char *text);
+
+/* ---- info.c ------------------------------------------------------------------------------- */
+
+/* Describe a manifest to people; strings go to `arena`. */
+CB_MUST_USE cb_code cb_backup_info_fill(cb_repo *repo, const cb_manifest_ref *ref,
+                                        const cb_manifest *manifest, cb_arena *arena,
+                                        cb_backup_info *out, cb_error *err);
+
+/* ---- scratch.c ---------------------------------------------------------------------------- */
+
+/* A private folder below $TMPDIR or /tmp, removed with all it holds by cb_scratch_free. */
+typedef struct cb_scratch {
+    char path[512];
+} cb_scratch;
+CB_MUST_USE cb_code cb_scratch_make(cb_ctx *ctx, cb_scratch *out, cb_error *err);
+void cb_scratch_free(cb_scratch *scratch);
+
+/* ---- intake.c ----------------------------------------------------------------------------- */
+
+typedef struct cb_intake_counts {
+    uint64_t read_bytes; /* read from the source, all passes */
+    uint64_t chunks;     /* that the items name, holes aside */
+} cb_intake_counts;
+
+/*
+ * Drive a source that has begun, through its END, and put what it yields into the session.
+ * `parent` may be NULL; `trust_parent` false reads its entries for nothing but the item's attrs.
+ * Memory: jobs x (chunk + its compressed form) + 49 bytes a chunk of the open items.
+ */
+CB_MUST_USE cb_code cb_intake(cb_ctx *ctx, cb_repo *repo, cb_session *session, cb_source *source,
+                              const cb_manifest *parent, bool trust_parent, cb_intake_counts *out,
+                              cb_error *err);
+
+/* ---- output.c ----------------------------------------------------------------------------- */
+
+typedef struct cb_output_counts {
+    uint64_t items, bytes_written, bytes_reused;
+} cb_output_counts;
+
+/*
+ * Write all of a backup to a target that was prepared; the caller finishes it.
+ * Memory: jobs x two chunks, one page of entries.
+ */
+CB_MUST_USE cb_code cb_output(cb_ctx *ctx, cb_repo *repo, const cb_manifest *manifest,
+                              cb_target *target, bool delta, cb_output_counts *out, cb_error *err);
+
+/* ---- transfer.c --------------------------------------------------------------------------- */
+
+/*
+ * Drive a source that has begun straight into a prepared target, without a repository.
+ * Pieces are written where they belong as they are read; a later pass overwrites.
+ */
+CB_MUST_USE cb_code cb_transfer(cb_ctx *ctx, cb_source *source, cb_target *target,
+                                uint64_t *bytes_written, cb_error *err);
+
+/* ---- retention.c -------------------------------------------------------------------------- */
+
+typedef struct cb_candidate {
+    int64_t point_us;
+    bool is_good; /* not marked damaged */
+    bool keep;
+    const char *why; /* arena */
+} cb_candidate;
+
+/* Decide over the backups of one name, oldest first. */
+CB_MUST_USE cb_code cb_retention(const cb_expire_request *rules, cb_candidate *candidates,
+                                 size_t count, cb_arena *arena, cb_error *err);
+bool cb_retention_has_rule(const cb_expire_request *rules);
+
+/* ---- audit.c ------------------------------------------------------------------------------ */
+
+typedef enum cb_audit_depth {
+    CB_AUDIT_PRESENT, /* every chunk lies in some pack */
+    CB_AUDIT_CONTENT, /* and is read back, decoded and hashed */
+} cb_audit_depth;
+
+typedef struct cb_audit_report {
+    uint64_t chunks, bytes;
+    cb_damage *damaged; /* free(); strings in `arena` */
+    size_t damaged_count, damaged_capacity;
+    bool *is_good; /* of each backup; free() */
+    cb_arena arena;
+} cb_audit_report;
+
+/*
+ * Check all that the given backups need, each chunk once, in the order in which it lies in the
+ * packs. A backup that vanishes meanwhile is passed over.
+ * Memory: 64 bytes a distinct chunk, jobs x one chunk.
+ */
+CB_MUST_USE cb_code cb_audit(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t count,
+                             cb_audit_depth depth, cb_audit_report *out, cb_error *err);
+CB_MUST_USE cb_code cb_audit_damage(cb_audit_report *report, const cb_manifest_ref *ref,
+                                    const char *item, const cb_hash *chunk, const char *reason,
+                                    cb_error *err);
+void cb_audit_report_free(cb_audit_report *report);
+
+#endif

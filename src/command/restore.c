@@ -1,0 +1,269 @@
+/*
+ * restore.c - bring one backup back: choose it, prepare the target, write, publish, look at it.
+ *
+ * A plain DuckDB file may stand in for the backup: it is then copied hot, with the same care for
+ * what is at the target.
+ */
+#include "command/command_internal.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+typedef struct owned_restore {
+    cb_restore_result public; /* first */
+    cb_arena arena;
+} owned_restore;
+
+/* ---- which backup ------------------------------------------------------------------------ */
+
+static cb_code none_before(const char *name, int64_t time_us, int64_t oldest_us, cb_error *err)
+{
+    char wanted[CB_TIME_TEXT_MAX];
+    char oldest[CB_TIME_TEXT_MAX];
+
+    cb_fail(err, CB_NOT_FOUND, "there is no backup of '%s' from %s or before", name,
+            cb_format_rfc3339(time_us, wanted));
+    cb_hint(err, "The oldest one is from %s.", cb_format_rfc3339(oldest_us, oldest));
+    err->in_repository = true;
+    return err->code;
+}
+
+/* The newest by its point, not by its number: a clock may have jumped back between two. */
+static cb_code choose_by_time(cb_repo *repo, const char *name, int64_t time_us,
+                              cb_manifest_ref *ref, cb_manifest **out, cb_error *err)
+{
+    CB_CLEANUP(cb_free_cleanup) cb_manifest_ref *refs = NULL;
+    int64_t oldest_us = INT64_MAX;
+    size_t count;
+    cb_code code;
+
+    *out = NULL;
+    code = cb_manifest_list(repo, name, &refs, &count, err);
+    if (code != CB_OK)
+        return code;
+    if (count == 0) /* says which names there are */
+        return cb_manifest_find(repo, name, ref, err);
+    for (size_t i = 0; i < count; i++) {
+        cb_manifest *manifest;
+
+        code = cb_manifest_load(repo, &refs[i], &manifest, err);
+        if (code != CB_OK) {
+            cb_manifest_free(*out);
+            *out = NULL;
+            return code;
+        }
+        if (manifest->point_us < oldest_us)
+            oldest_us = manifest->point_us;
+        if (manifest->point_us > time_us ||
+            (*out != NULL && manifest->point_us < (*out)->point_us)) {
+            cb_manifest_free(manifest);
+            continue;
+        }
+        cb_manifest_free(*out);
+        *out = manifest;
+        *ref = refs[i];
+    }
+    return *out != NULL ? CB_OK : none_before(name, time_us, oldest_us, err);
+}
+
+static cb_code choose(cb_repo *repo, const cb_restore_request *request, cb_manifest_ref *ref,
+                      cb_manifest **out, cb_error *err)
+{
+    if (!request->has_time)
+        return cb_command_find(repo, request->backup, ref, out, err);
+    if (strchr(request->backup, '@') != NULL) {
+        cb_fail(err, CB_USAGE, "'%s' names a label, and --time chooses one", request->backup);
+        cb_hint(err, "Give the name alone with --time.");
+        return err->code;
+    }
+    return choose_by_time(repo, request->backup, request->time_us, ref, out, err);
+}
+
+/* ---- writing it -------------------------------------------------------------------------- */
+
+static cb_code open_target(cb_ctx *ctx, const cb_restore_request *request, const cb_engine *engine,
+                           cb_bytes state, uint64_t total_bytes, cb_target **out, cb_error *err)
+{
+    cb_target_options options = {
+        .delta = request->delta,
+        .force = request->force,
+        .delete_extra = request->delete_extra,
+        .mend = request->mend,
+        .state = state,
+        .total_bytes = total_bytes,
+    };
+    const char *path;
+    cb_code code;
+
+    code = cb_engine_path(engine, request->target, &path, err);
+    if (code == CB_OK)
+        code = engine->target(ctx, path, &options, out, err);
+    if (code == CB_OK)
+        code = cb_target_prepare(*out, err);
+    return code;
+}
+
+/* Read what was restored once more, as its engine would: every checksum that it has of its own. */
+static cb_code look_at(cb_ctx *ctx, const cb_engine *engine, const char *path, bool was_damaged,
+                       cb_error *err)
+{
+    cb_check_report report = {0};
+    cb_code code;
+
+    cb_event_text(ctx, CB_EVENT_PHASE, "checking what was restored");
+    code = engine->check(ctx, path, &report, err);
+    if (code == CB_OK && report.damaged_count > 0) {
+        if (was_damaged)
+            cb_event_text(ctx, CB_EVENT_WARNING,
+                          "%zu places are damaged, as they were in the source: %s %s: %s",
+                          report.damaged_count, report.damaged[0].item, report.damaged[0].chunk,
+                          report.damaged[0].reason);
+        else
+            code =
+                cb_fail(err, CB_CORRUPT, "restored to '%s', but %s %s: %s", path,
+                        report.damaged[0].item, report.damaged[0].chunk, report.damaged[0].reason);
+    }
+    cb_check_report_free(&report);
+    return code;
+}
+
+static cb_code write_backup(cb_ctx *ctx, const cb_restore_request *request, cb_repo *repo,
+                            const cb_manifest *manifest, owned_restore *result, cb_error *err)
+{
+    CB_CLEANUP(cb_target_cleanup) cb_target *target = NULL;
+    const cb_engine *engine;
+    cb_output_counts counts = {0};
+    cb_code code;
+
+    code = cb_engine_by_kind(manifest->kind, &engine, err);
+    if (code == CB_OK)
+        code = open_target(ctx, request, engine, manifest->state, manifest->source_bytes, &target,
+                           err);
+    if (code != CB_OK)
+        return code;
+    cb_event_text(ctx, CB_EVENT_PHASE, "restoring");
+    code = cb_output(ctx, repo, manifest, target, request->delta, &counts, err);
+    if (code == CB_OK)
+        code = cb_target_finish(target, err);
+    if (code == CB_OK)
+        code = cb_arena_text(&result->arena, target->path, &result->public.target, err);
+    result->public.files = counts.items;
+    result->public.bytes_written = counts.bytes_written;
+    result->public.bytes_reused = counts.bytes_reused;
+    if (code == CB_OK && !request->no_verify)
+        code = look_at(ctx, engine, target->path, manifest->damaged > 0, err);
+    return code;
+}
+
+static cb_code from_repository(cb_ctx *ctx, const cb_restore_request *request,
+                               owned_restore *result, cb_error *err)
+{
+    CB_CLEANUP(cb_repo_cleanup) cb_repo *repo = NULL;
+    CB_CLEANUP(cb_manifest_cleanup) cb_manifest *manifest = NULL;
+    cb_restore_result *r = &result->public;
+    cb_manifest_ref ref;
+    cb_code code;
+
+    code = cb_command_open(ctx, CB_OPEN_EXISTING, &repo, NULL, err);
+    if (code == CB_OK)
+        code = choose(repo, request, &ref, &manifest, err);
+    if (code != CB_OK)
+        return code;
+    r->point_us = manifest->point_us;
+    code = cb_arena_text(&result->arena, ref.name, &r->name, err);
+    if (code == CB_OK)
+        code = cb_arena_text(&result->arena, ref.label, &r->label, err);
+    if (code == CB_OK)
+        code = cb_arena_text(&result->arena, manifest->kind, &r->kind, err);
+    if (code != CB_OK)
+        return code;
+    if (request->target == NULL) {
+        r->planned = true;
+        return cb_arena_text(&result->arena, manifest->source, &r->target, err);
+    }
+    return write_backup(ctx, request, repo, manifest, result, err);
+}
+
+/* ---- a plain file as the source ---------------------------------------------------------- */
+
+static cb_code from_file(cb_ctx *ctx, const cb_restore_request *request, owned_restore *result,
+                         cb_error *err)
+{
+    CB_CLEANUP(cb_source_cleanup) cb_source *source = NULL;
+    CB_CLEANUP(cb_target_cleanup) cb_target *target = NULL;
+    cb_restore_result *r = &result->public;
+    cb_source_options options = {0};
+    cb_source_facts facts = {0};
+    const cb_engine *engine;
+    const char *path;
+    struct stat at;
+    bool unchanged;
+    cb_code code;
+
+    code = cb_engine_find(request->backup, &engine, &path, err);
+    if (code == CB_OK && engine != &cb_duckdb_engine) {
+        cb_fail(err, CB_UNSUPPORTED, "'%s' is not a plain DuckDB file", request->backup);
+        cb_hint(err, "Only a DuckDB file is restored without a repository; name a backup instead.");
+    } else if (code == CB_OK && request->target == NULL) {
+        cb_fail(err, CB_USAGE, "a plain file needs a target");
+        cb_hint(err, "canvasback restore %s TARGET", request->backup);
+    }
+    if (err->code != CB_OK)
+        return err->code;
+    code = engine->source(ctx, path, &options, &source, err);
+    if (code == CB_OK)
+        code = cb_source_begin(source, cb_bytes_of(NULL, 0), &unchanged, err);
+    if (code == CB_OK)
+        code = open_target(ctx, request, engine, cb_bytes_of(NULL, 0),
+                           stat(path, &at) == 0 ? (uint64_t)at.st_blocks * 512 : 0, &target, err);
+    if (code == CB_OK)
+        code = cb_transfer(ctx, source, target, &r->bytes_written, err);
+    if (code == CB_OK)
+        code = cb_source_end(source, &facts, err);
+    if (code == CB_OK)
+        code = cb_target_finish(target, err);
+    if (code != CB_OK)
+        return code;
+    r->files = 1;
+    r->point_us = facts.point_us;
+    r->kind = engine->kind;
+    code = cb_arena_text(&result->arena, source->name, &r->name, err);
+    if (code == CB_OK)
+        code = cb_arena_text(&result->arena, target->path, &r->target, err);
+    return code;
+}
+
+cb_code cb_restore(cb_ctx *ctx, const cb_restore_request *request, cb_restore_result **out,
+                   cb_error *err)
+{
+    int64_t began = cb_monotonic_us();
+    owned_restore *result;
+    cb_code code;
+
+    *out = NULL;
+    if (request->backup == NULL)
+        return cb_fail(err, CB_USAGE, "no backup was named");
+    result = calloc(1, sizeof(*result));
+    if (result == NULL)
+        return cb_fail_memory(err, sizeof(*result));
+    cb_error_clear(err);
+    code = cb_is_address(request->backup) ? from_file(ctx, request, result, err)
+                                          : from_repository(ctx, request, result, err);
+    if (code != CB_OK) {
+        cb_restore_result_free(&result->public);
+        return code;
+    }
+    result->public.seconds = (double)(cb_monotonic_us() - began) / 1e6;
+    *out = &result->public;
+    return CB_OK;
+}
+
+void cb_restore_result_free(cb_restore_result *result)
+{
+    owned_restore *owned = (owned_restore *)result;
+
+    if (owned == NULL)
+        return;
+    cb_arena_free(&owned->arena);
+    free(owned);
+}

@@ -1,0 +1,262 @@
+/*
+ * verify.c - read backups back and check them; --deep: let the engine open a restore of each.
+ * repair - rebuild the index from the packs, then say what is still missing.
+ */
+#include "command/command_internal.h"
+
+#include "base/array.h"
+#include "base/file.h"
+
+#include <stdlib.h>
+
+typedef struct owned_verify {
+    cb_verify_result public; /* first */
+    cb_audit_report audit;
+    cb_table_count *tables;
+    size_t table_capacity;
+} owned_verify;
+
+typedef struct deep_check {
+    owned_verify *result;
+    const cb_manifest_ref *ref;
+} deep_check;
+
+/* ---- deep -------------------------------------------------------------------------------- */
+
+static cb_code note_table(void *arg, const char *table, uint64_t rows, cb_error *err)
+{
+    deep_check *deep = arg;
+    owned_verify *v = deep->result;
+    cb_table_count *count;
+    cb_code code = CB_OK;
+
+    if (v->public.table_count == v->table_capacity)
+        code = cb_array_grow(&v->tables, &v->table_capacity, sizeof(*v->tables), err);
+    if (code != CB_OK)
+        return code;
+    count = &v->tables[v->public.table_count];
+    count->rows = rows;
+    code = cb_arena_format(&v->audit.arena, &count->backup, err, "%s@%s", deep->ref->name,
+                           deep->ref->label);
+    if (code == CB_OK)
+        code = cb_arena_text(&v->audit.arena, table, &count->table, err);
+    if (code == CB_OK)
+        v->public.table_count++;
+    return code;
+}
+
+static cb_code restore_to(cb_ctx *ctx, cb_repo *repo, const cb_engine *engine,
+                          const cb_manifest *manifest, const char *path, cb_error *err)
+{
+    CB_CLEANUP(cb_target_cleanup) cb_target *target = NULL;
+    cb_target_options options = {
+        .mend = true, /* a scratch copy, and the question is whether the data is there */
+        .state = manifest->state,
+        .total_bytes = manifest->source_bytes,
+    };
+    cb_output_counts counts = {0};
+    cb_code code;
+
+    code = engine->target(ctx, path, &options, &target, err);
+    if (code == CB_OK)
+        code = cb_target_prepare(target, err);
+    if (code == CB_OK)
+        code = cb_output(ctx, repo, manifest, target, false, &counts, err);
+    if (code == CB_OK)
+        code = cb_target_finish(target, err);
+    return code;
+}
+
+static cb_code open_by_engine(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *ref,
+                              owned_verify *v, cb_error *err)
+{
+    CB_CLEANUP(cb_manifest_cleanup) cb_manifest *manifest = NULL;
+    CB_CLEANUP(cb_scratch_free) cb_scratch scratch = {0};
+    deep_check deep = {v, ref};
+    const cb_engine *engine;
+    char path[CB_PATH_MAX];
+    cb_code code;
+
+    cb_event_text(ctx, CB_EVENT_PHASE, "opening %s@%s", ref->name, ref->label);
+    code = cb_manifest_load(repo, ref, &manifest, err);
+    if (code == CB_OK)
+        code = cb_engine_by_kind(manifest->kind, &engine, err);
+    if (code == CB_OK)
+        code = cb_scratch_make(ctx, &scratch, err);
+    if (code == CB_OK)
+        code = cb_path_join(scratch.path, "restored", path, err);
+    if (code == CB_OK)
+        code = restore_to(ctx, repo, engine, manifest, path, err);
+    if (code == CB_OK)
+        code = engine->deep(ctx, path, note_table, &deep, err);
+    return code;
+}
+
+static cb_code deep_all(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t count,
+                        owned_verify *v, cb_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        cb_code code;
+
+        if (!v->audit.is_good[i]) /* damage was found already: the engine has nothing to add */
+            continue;
+        code = open_by_engine(ctx, repo, &refs[i], v, err);
+        if (code == CB_CORRUPT) {
+            char reason[CB_MESSAGE_MAX];
+
+            memcpy(reason, err->message, sizeof(reason));
+            cb_error_clear(err);
+            v->audit.is_good[i] = false;
+            code = cb_audit_damage(&v->audit, &refs[i], "database", NULL, reason, err);
+        }
+        if (code != CB_OK)
+            return code;
+    }
+    return CB_OK;
+}
+
+/* ---- verify ------------------------------------------------------------------------------ */
+
+/* A note for people, worth no failure: a repository may be read-only here. */
+static void remember(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t count,
+                     const bool *is_good)
+{
+    cb_error ignored = {0};
+
+    for (size_t i = 0; i < count; i++)
+        if (is_good[i] &&
+            cb_manifest_set_verified(repo, &refs[i], cb_now_us(ctx), &ignored) != CB_OK)
+            cb_event_text(ctx, CB_EVENT_DEBUG, "the time of verify was not kept: %s",
+                          ignored.message);
+}
+
+static cb_code choose(cb_repo *repo, const char *backup, cb_manifest_ref **refs, size_t *count,
+                      cb_error *err)
+{
+    if (backup == NULL)
+        return cb_manifest_list(repo, NULL, refs, count, err);
+    *refs = malloc(sizeof(**refs));
+    if (*refs == NULL)
+        return cb_fail_memory(err, sizeof(**refs));
+    *count = 1;
+    return cb_manifest_find(repo, backup, *refs, err);
+}
+
+static cb_code run(cb_ctx *ctx, const cb_verify_request *request, owned_verify *v, cb_error *err)
+{
+    CB_CLEANUP(cb_repo_cleanup) cb_repo *repo = NULL;
+    CB_CLEANUP(cb_free_cleanup) cb_manifest_ref *refs = NULL;
+    size_t count = 0;
+    cb_code code;
+
+    code = cb_command_open(ctx, CB_OPEN_EXISTING, &repo, NULL, err);
+    if (code == CB_OK)
+        code = choose(repo, request->backup, &refs, &count, err);
+    if (code != CB_OK)
+        return code;
+    cb_event_text(ctx, CB_EVENT_PHASE, "verifying");
+    code = cb_audit(ctx, repo, refs, count, CB_AUDIT_CONTENT, &v->audit, err);
+    if (code == CB_OK && request->deep)
+        code = deep_all(ctx, repo, refs, count, v, err);
+    if (code != CB_OK)
+        return code;
+    remember(ctx, repo, refs, count, v->audit.is_good);
+    v->public.backups = count;
+    return CB_OK;
+}
+
+cb_code cb_verify(cb_ctx *ctx, const cb_verify_request *request, cb_verify_result **out,
+                  cb_error *err)
+{
+    int64_t began = cb_monotonic_us();
+    owned_verify *v = calloc(1, sizeof(*v));
+    cb_code code;
+
+    *out = NULL;
+    if (v == NULL)
+        return cb_fail_memory(err, sizeof(*v));
+    code = run(ctx, request, v, err);
+    if (code != CB_OK) {
+        cb_verify_result_free(&v->public);
+        return code;
+    }
+    v->public.chunks = v->audit.chunks;
+    v->public.bytes = v->audit.bytes;
+    v->public.damaged = v->audit.damaged;
+    v->public.damaged_count = v->audit.damaged_count;
+    v->public.tables = v->tables;
+    v->public.seconds = (double)(cb_monotonic_us() - began) / 1e6;
+    *out = &v->public;
+    return CB_OK;
+}
+
+void cb_verify_result_free(cb_verify_result *result)
+{
+    owned_verify *owned = (owned_verify *)result;
+
+    if (owned == NULL)
+        return;
+    free(owned->tables);
+    cb_audit_report_free(&owned->audit);
+    free(owned);
+}
+
+/* ---- repair ------------------------------------------------------------------------------ */
+
+typedef struct owned_repair {
+    cb_repair_result public; /* first */
+    cb_audit_report audit;
+} owned_repair;
+
+static void warn_of_pack(void *arg, const char *pack, const char *reason)
+{
+    cb_event_text(arg, CB_EVENT_WARNING, "pack %s: %s", pack, reason);
+}
+
+static cb_code run_repair(cb_ctx *ctx, owned_repair *r, cb_error *err)
+{
+    CB_CLEANUP(cb_repo_cleanup) cb_repo *repo = NULL;
+    CB_CLEANUP(cb_free_cleanup) cb_manifest_ref *refs = NULL;
+    size_t count = 0;
+    cb_code code;
+
+    code = cb_command_open(ctx, CB_OPEN_EXISTING, &repo, NULL, err);
+    if (code != CB_OK)
+        return code;
+    cb_event_text(ctx, CB_EVENT_PHASE, "rebuilding the index");
+    code = cb_repo_rebuild_index(repo, warn_of_pack, ctx, &r->public.packs, &r->public.chunks, err);
+    if (code == CB_OK)
+        code = cb_manifest_list(repo, NULL, &refs, &count, err);
+    if (code == CB_OK)
+        code = cb_audit(ctx, repo, refs, count, CB_AUDIT_PRESENT, &r->audit, err);
+    return code;
+}
+
+cb_code cb_repair(cb_ctx *ctx, cb_repair_result **out, cb_error *err)
+{
+    owned_repair *r = calloc(1, sizeof(*r));
+    cb_code code;
+
+    *out = NULL;
+    if (r == NULL)
+        return cb_fail_memory(err, sizeof(*r));
+    code = run_repair(ctx, r, err);
+    if (code != CB_OK) {
+        cb_repair_result_free(&r->public);
+        return code;
+    }
+    r->public.damaged = r->audit.damaged;
+    r->public.damaged_count = r->audit.damaged_count;
+    *out = &r->public;
+    return CB_OK;
+}
+
+void cb_repair_result_free(cb_repair_result *result)
+{
+    owned_repair *owned = (owned_repair *)result;
+
+    if (owned == NULL)
+        return;
+    cb_audit_report_free(&owned->audit);
+    free(owned);
+}
