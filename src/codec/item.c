@@ -38,6 +38,27 @@ bool cb_item_same_grid(const cb_item *a, const cb_item *b)
     return a->head_bytes == b->head_bytes && a->chunk_bytes == b->chunk_bytes;
 }
 
+/* A slash ends a component: it sorts before any byte a name can have, and behind the end. */
+static int rank(char byte)
+{
+    if (byte == '\0')
+        return 0;
+    return byte == '/' ? 1 : 2 + (unsigned char)byte;
+}
+
+int cb_item_path_compare(const char *a, const char *b)
+{
+    size_t at = 0;
+    bool a_is_root = strcmp(a, ".") == 0;
+    bool b_is_root = strcmp(b, ".") == 0;
+
+    if (a_is_root || b_is_root)
+        return (int)b_is_root - (int)a_is_root;
+    while (a[at] != '\0' && a[at] == b[at])
+        at++;
+    return rank(a[at]) - rank(b[at]);
+}
+
 const char *cb_item_kind_name(cb_item_kind kind)
 {
     switch (kind) {

@@ -34,6 +34,14 @@ uint64_t cb_item_chunks(const cb_item *item);
 /* Place and length of chunk `index` (which must be below cb_item_chunks). */
 void cb_item_chunk(const cb_item *item, uint64_t index, uint64_t *offset, uint32_t *length);
 bool cb_item_same_grid(const cb_item *a, const cb_item *b); /* sizes may differ */
+
+/*
+ * The order of item tables that are compared item by item: "." first, then by component, each
+ * compared byte by byte; so a folder stands before all that is in it, and that stands together
+ * ("a", "a/b", "a.b"). Negative, zero, positive as strcmp.
+ */
+int cb_item_path_compare(const char *a, const char *b);
+
 const char *cb_item_kind_name(cb_item_kind kind);           /* "file", "folder", ... */
 
 #endif
