@@ -1,0 +1,164 @@
+/*
+ * One function a verb: values by option id into the fields of the same meaning.
+ */
+#include "config/request.h"
+
+#include "config/value.h"
+
+#include <string.h>
+
+static const char *text(const cb_config *config, cb_option_id id)
+{
+    return config->values[id].text;
+}
+
+static int64_t number(const cb_config *config, cb_option_id id)
+{
+    return config->values[id].number;
+}
+
+static bool flag(const cb_config *config, cb_option_id id)
+{
+    return config->values[id].number != 0;
+}
+
+static const char *operand(const cb_config *config, size_t n)
+{
+    return n < config->line.operand_count ? config->line.operands[n] : NULL;
+}
+
+void cb_settings_fill(const cb_config *config, cb_settings *out)
+{
+    out->repository = text(config, CB_OPT_REPO);
+    out->passphrase_file = text(config, CB_OPT_PASSPHRASE_FILE);
+    out->endpoint = text(config, CB_OPT_ENDPOINT);
+    out->region = text(config, CB_OPT_REGION);
+    out->access_key_id = text(config, CB_OPT_ACCESS_KEY_ID);
+    out->s3_path_style = flag(config, CB_OPT_S3_PATH_STYLE);
+    out->jobs = (unsigned)number(config, CB_OPT_JOBS);
+    out->lock_wait_us = number(config, CB_OPT_LOCK_WAIT);
+    out->duckdb_library = text(config, CB_OPT_DUCKDB_LIBRARY);
+    out->extension_directory = text(config, CB_OPT_EXTENSION_DIRECTORY);
+}
+
+static cb_method method(const cb_config *config)
+{
+    /* In the order of the option's choices; "cp" is the habit's word for hot. */
+    static const cb_method methods[] = {CB_METHOD_AUTO, CB_METHOD_HOT, CB_METHOD_ATTACH,
+                                        CB_METHOD_HOT};
+
+    return methods[number(config, CB_OPT_METHOD)];
+}
+
+void cb_backup_request_fill(const cb_config *config, cb_backup_request *out)
+{
+    int64_t compress = number(config, CB_OPT_COMPRESS);
+    int level = (int)(compress % 100) - CB_COMPRESS_LEVEL_BIAS;
+
+    *out = (cb_backup_request){
+        .source = operand(config, 0),
+        .name = text(config, CB_OPT_NAME),
+        .adopt_name = flag(config, CB_OPT_ADOPT_NAME),
+        .tags = config->tags,
+        .tag_count = config->tag_count,
+        .full = flag(config, CB_OPT_FULL),
+        .method = method(config),
+        .compress = (cb_compress_kind)(compress / 100),
+        .compress_level = level,
+        .no_create = flag(config, CB_OPT_NO_CREATE),
+        .skip_if_busy = flag(config, CB_OPT_SKIP_IF_BUSY),
+        .deadline_us = number(config, CB_OPT_DEADLINE),
+        .allow_damage = flag(config, CB_OPT_ALLOW_DAMAGE),
+        .source_snapshot = text(config, CB_OPT_SOURCE_SNAPSHOT),
+        .before = text(config, CB_OPT_BEFORE),
+        .after = text(config, CB_OPT_AFTER),
+    };
+}
+
+cb_code cb_restore_request_fill(const cb_config *config, cb_restore_request *out, cb_error *err)
+{
+    *out = (cb_restore_request){
+        .backup = operand(config, 0),
+        .target = operand(config, 1),
+        .has_time = config->values[CB_OPT_TIME].origin != CB_FROM_NOWHERE,
+        .time_us = number(config, CB_OPT_TIME),
+        .delta = flag(config, CB_OPT_DELTA),
+        .force = flag(config, CB_OPT_FORCE),
+        .no_verify = flag(config, CB_OPT_NO_VERIFY),
+        .delete_extra = flag(config, CB_OPT_DELETE),
+        .mend = flag(config, CB_OPT_MEND),
+    };
+    if (out->has_time && !strpbrk(out->backup, ":/") && strchr(out->backup, '@')) {
+        cb_fail(err, CB_USAGE, "'%s' has a label, and --time chooses one too", out->backup);
+        cb_hint(err, "Give the name alone with --time, or the label without --time.");
+        return err->code;
+    }
+    if (out->delete_extra && !out->delta)
+        return cb_fail(err, CB_USAGE, "--delete goes with --delta only");
+    return CB_OK;
+}
+
+void cb_verify_request_fill(const cb_config *config, cb_verify_request *out)
+{
+    *out = (cb_verify_request){
+        .backup = operand(config, 0),
+        .deep = flag(config, CB_OPT_DEEP),
+    };
+}
+
+bool cb_has_keep_rules(const cb_config *config)
+{
+    for (unsigned id = CB_OPT_KEEP_LAST; id <= CB_OPT_KEEP_WITHIN; id++)
+        if (config->values[id].number > 0)
+            return true;
+    return false;
+}
+
+cb_code cb_expire_request_fill(const cb_config *config, cb_expire_request *out, cb_error *err)
+{
+    *out = (cb_expire_request){
+        .name = operand(config, 0),
+        .keep_last = number(config, CB_OPT_KEEP_LAST),
+        .keep_hourly = number(config, CB_OPT_KEEP_HOURLY),
+        .keep_daily = number(config, CB_OPT_KEEP_DAILY),
+        .keep_weekly = number(config, CB_OPT_KEEP_WEEKLY),
+        .keep_monthly = number(config, CB_OPT_KEEP_MONTHLY),
+        .keep_yearly = number(config, CB_OPT_KEEP_YEARLY),
+        .keep_within_us = number(config, CB_OPT_KEEP_WITHIN),
+        .dry_run = flag(config, CB_OPT_DRY_RUN),
+    };
+    if (cb_has_keep_rules(config))
+        return CB_OK;
+    cb_fail(err, CB_USAGE, "expire needs a rule that says what to keep");
+    cb_hint(err, "For example: --keep-daily 7 --keep-weekly 4");
+    return err->code;
+}
+
+/* From the command line alone: a file may set `keep` for those copies that have a timestamp. */
+static bool is_flag_given(const cb_config *config, cb_option_id id)
+{
+    return config->values[id].origin == CB_FROM_FLAG && config->values[id].number != 0;
+}
+
+cb_code cb_copy_request_fill(const cb_config *config, cb_copy_request *out, cb_error *err)
+{
+    bool timestamp = flag(config, CB_OPT_TIMESTAMP);
+
+    *out = (cb_copy_request){
+        .source = operand(config, 0),
+        .target = operand(config, 1),
+        .timestamp = timestamp,
+        .utc = timestamp && flag(config, CB_OPT_UTC),
+        .keep = timestamp ? (uint64_t)number(config, CB_OPT_KEEP) : 0,
+        .force = flag(config, CB_OPT_FORCE),
+        .keep_log = flag(config, CB_OPT_KEEP_LOG),
+        .method = method(config),
+        .deadline_us = number(config, CB_OPT_DEADLINE),
+        .allow_damage = flag(config, CB_OPT_ALLOW_DAMAGE),
+    };
+    if (!timestamp && is_flag_given(config, CB_OPT_KEEP))
+        return cb_fail(err, CB_USAGE, "--keep goes with --timestamp only");
+    if (!timestamp && is_flag_given(config, CB_OPT_UTC))
+        return cb_fail(err, CB_USAGE, "--utc goes with --timestamp only");
+    return CB_OK;
+}
