@@ -103,8 +103,9 @@ bool cb_key_is_valid(const char *key);
 /*
  * Open the place that `address` names (design: path, file:///...; others come as they are built:
  * CB_UNSUPPORTED). `make`: make the folder if it is missing, else CB_NOT_FOUND.
- * A place that is not a folder is CB_UNSUPPORTED, one that cannot link(2) or
- * renameat2(RENAME_NOREPLACE) too.
+ * A place that is not a folder is CB_UNSUPPORTED. One that can neither link(2) nor
+ * renameat2(RENAME_NOREPLACE) is CB_UNSUPPORTED at the first commit with CB_PUT_NEW, so that
+ * read-only places can still be read. Keys under "tmp/" are the file store's own.
  */
 CB_MUST_USE cb_code cb_store_open(cb_ctx *ctx, const char *address, bool make, cb_store **out,
                                   cb_error *err);
