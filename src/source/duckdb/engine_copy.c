@@ -18,29 +18,26 @@
 #include "base/text.h"
 #include "source/duckdb/engine.h"
 
-/* The STORAGE_VERSION that makes a file of this kind; NULL: newer than we know. Version 64 is that
-   of 0.10 to 1.1, told apart by the serialization version (1, 2, 3) of the database header; some
-   releases wrote 64 there by mistake. */
+/*
+ * The STORAGE_VERSION that makes a file of this kind; NULL: newer than we know. The serialization
+ * version of the database header is finer than the main header's number (64 stands for 0.10 to 1.1
+ * and 65 for 1.2 and 1.3), but some releases wrote a wrong one there.
+ */
 static const char *storage_version(const cb_duck_file *file)
 {
-    switch (file->version) {
-    case 64:
-        if (file->compatibility == 2)
-            return "v1.0.0";
-        return file->compatibility == 3 ? "v1.1.0" : "v0.10.2";
-    case 65:
-        return "v1.2.0";
-    case 66:
-        return "v1.3.0";
-    case 67:
-        return "v1.4.0";
-    case 68:
-        return "v1.5.0";
-    case 999:
+    static const char *const versions[] = {"v0.10.2", "v0.10.2", "v1.0.0", "v1.1.0",
+                                           "v1.2.0",  "v1.3.0",  "v1.4.0", "v1.5.0"};
+    uint64_t low;
+    uint64_t high;
+
+    if (file->version == 999)
         return file->compatibility <= 69 ? "v2.0.0" : NULL;
-    default:
+    if (file->version < 64 || file->version > 68)
         return NULL;
-    }
+    low = file->version == 64 ? 0 : file->version - 61; /* 65: 4, 66: 5, 67: 6, 68: 7 */
+    high = file->version == 64 ? 3 : file->version == 65 ? 5 : low;
+    return versions[file->compatibility > low && file->compatibility <= high ? file->compatibility
+                                                                             : low];
 }
 
 static cb_code attach_target(cb_duck_session *session, const char *target,
@@ -167,7 +164,9 @@ cb_code cb_duckdb_attach_copy(cb_ctx *ctx, const char *source, const char *targe
         code = cb_duck_file_openable(from, &file, err);
     if (code == CB_OK)
         code = copy_to_new(ctx, from, to, &file, err);
-    if (code != CB_OK)
-        return cb_context(err, "copy '%s' through the engine", source);
-    return CB_OK;
+    if (code == CB_OK)
+        return CB_OK;
+    if (code == CB_UNSUPPORTED)
+        cb_hint(err, "Use --method hot: it copies the file as it is and needs no engine.");
+    return cb_context(err, "copy '%s' through the engine", source);
 }
