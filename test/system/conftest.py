@@ -258,3 +258,7 @@ def writer():
     yield start
     for one in started:
         one.kill()
+
+
+from faults import at_offset, faults, stage  # noqa: E402,F401
+from samples import both_histories, both_samples, history, samples  # noqa: E402,F401
