@@ -1,0 +1,1 @@
+"""Writers, judges and tools of the tests that run the program against stock DuckDB."""
