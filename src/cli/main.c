@@ -1,4 +1,108 @@
-int main(void)
+/*
+ * main.c - from the words of the command line to an exit code. Which command is which verb stands
+ * in one table; what went wrong is told in one place, once.
+ */
+#include "cli/json.h"
+#include "cli/output.h"
+#include "cli/verbs.h"
+
+#include <unistd.h>
+
+static cb_verb *const verbs[CB_COMMAND_END] = {
+    [CB_COMMAND_BACKUP] = cb_verb_backup,   [CB_COMMAND_RESTORE] = cb_verb_restore,
+    [CB_COMMAND_LIST] = cb_verb_list,       [CB_COMMAND_SHOW] = cb_verb_show,
+    [CB_COMMAND_VERIFY] = cb_verb_verify,   [CB_COMMAND_CHECK] = cb_verb_check,
+    [CB_COMMAND_EXPIRE] = cb_verb_expire,   [CB_COMMAND_COPY] = cb_verb_copy,
+    [CB_COMMAND_INIT] = cb_verb_init,       [CB_COMMAND_REPO] = cb_verb_repo,
+    [CB_COMMAND_REPAIR] = cb_verb_repair,   [CB_COMMAND_HELP] = cb_verb_help,
+    [CB_COMMAND_VERSION] = cb_verb_version, [CB_COMMAND_COMPLETION] = cb_verb_completion,
+};
+
+static cb_verb *choose(const cb_config *config)
 {
-    return 0;
+    if (cb_config_flag(config, CB_OPT_HELP))
+        return cb_verb_help;
+    if (cb_config_flag(config, CB_OPT_VERSION))
+        return cb_verb_version;
+    return verbs[config->line.command];
+}
+
+/* A secret in an operand is seen by every user of the machine. */
+static void warn_of_secrets(cb_door *door)
+{
+    for (size_t i = 0; i < door->config->line.operand_count; i++)
+        if (strstr(door->config->line.operands[i], "password="))
+            cb_door_say(door, CB_EVENT_WARNING,
+                        "a password on the command line is seen by every user of this machine; "
+                        "use a password file (PGPASSFILE)");
+}
+
+static cb_code run(cb_config *config, cb_door *door, cb_error *err)
+{
+    cb_verb *verb = choose(config);
+    cb_code code = cb_door_init(door, config, err);
+
+    if (code != CB_OK)
+        return code;
+    if (!verb)
+        return cb_fail(err, CB_UNSUPPORTED, "this command is not in this version");
+    warn_of_secrets(door);
+    code = verb(door, err);
+    cb_progress_clear(&door->progress);
+    if (code != CB_OK)
+        return code;
+    if (!door->json)
+        cb_output_tame(&door->out);
+    code = cb_output_result(cb_buf_bytes(&door->out), err);
+    return code == CB_OK ? cb_output_close(err) : code;
+}
+
+/* In the form that was asked for, and in words for whoever reads the log. */
+static void report(const cb_error *err, bool json)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf text = {0};
+    cb_error second = {0};
+
+    if (json && cb_json_error(err, &text, &second) == CB_OK)
+        cb_ignore(cb_output_result(cb_buf_bytes(&text), &second)); /* there is no third way */
+    cb_output_error(err);
+}
+
+/* PostgreSQL takes 1 from archive-get for "surely absent", and only above 125 for a failure. */
+static int exit_code_for(int argc, const char *const *argv, const cb_error *err)
+{
+    CB_CLEANUP(cb_arena_free) cb_arena arena = {0};
+    cb_command_line line;
+    cb_error ignored = {0};
+
+    cb_ignore(cb_command_line_parse(argc, argv, &arena, &line, &ignored));
+    if (line.command == CB_COMMAND_ARCHIVE_GET)
+        return 126;
+    return cb_exit_code(err);
+}
+
+int main(int argc, char **argv)
+{
+    const char *const *words = (const char *const *)argv;
+    const char *const *environment = (const char *const *)environ;
+    cb_config *config = NULL;
+    cb_door door = {0};
+    cb_error err = {0};
+    int exit_code = 0;
+
+    cb_output_guard();
+    if (cb_config_read(argc, words, environment, &config, &err) != CB_OK) {
+        report(&err, cb_config_wants_json(argc, words, environment));
+        return exit_code_for(argc, words, &err);
+    }
+    if (run(config, &door, &err) != CB_OK) {
+        report(&err, door.json);
+        exit_code = cb_exit_code(&err);
+    } else if (door.damage.code != CB_OK) {
+        cb_output_error(&door.damage); /* the result itself has been printed */
+        exit_code = cb_exit_code(&door.damage);
+    }
+    cb_door_free(&door);
+    cb_config_free(config);
+    return exit_code;
 }

@@ -1,0 +1,278 @@
+#include "cli/verbs.h"
+
+#include "base/ctx.h"
+#include "base/file.h"
+#include "base/time.h"
+#include "cli/json.h"
+#include "cli/render.h"
+#include "config/request.h"
+
+#include <string.h>
+
+/* ---- cleanup of results, by scope --------------------------------------------------------- */
+
+static void free_backup(cb_backup_result **result)
+{
+    cb_backup_result_free(*result);
+}
+
+static void free_list(cb_list_result **result)
+{
+    cb_list_result_free(*result);
+}
+
+static void free_show(cb_show_result **result)
+{
+    cb_show_result_free(*result);
+}
+
+static void free_restore(cb_restore_result **result)
+{
+    cb_restore_result_free(*result);
+}
+
+static void free_verify(cb_verify_result **result)
+{
+    cb_verify_result_free(*result);
+}
+
+static void free_check(cb_check_result **result)
+{
+    cb_check_result_free(*result);
+}
+
+static void free_copy(cb_copy_result **result)
+{
+    cb_copy_result_free(*result);
+}
+
+static void free_repo(cb_repo_result **result)
+{
+    cb_repo_result_free(*result);
+}
+
+static void free_repair(cb_repair_result **result)
+{
+    cb_repair_result_free(*result);
+}
+
+static const char *operand(const cb_door *door, size_t n)
+{
+    return n < door->config->line.operand_count ? door->config->line.operands[n] : NULL;
+}
+
+static const char *paste(const cb_door *door)
+{
+    return (const char *)door->paste.data;
+}
+
+/* ---- backup, restore, copy ---------------------------------------------------------------- */
+
+cb_code cb_verb_backup(cb_door *door, cb_error *err)
+{
+    CB_CLEANUP(free_backup) cb_backup_result *result = NULL;
+    cb_backup_request request;
+    cb_code code;
+
+    cb_backup_request_fill(door->config, &request);
+    code = cb_door_open(door, err);
+    if (code == CB_OK)
+        code = cb_backup(door->ctx, &request, &result, err);
+    if (code != CB_OK)
+        return code;
+    if (result->damaged > 0) {
+        cb_fail(&door->damage, CB_CORRUPT,
+                "the source is damaged: %llu blocks were stored as found",
+                (unsigned long long)result->damaged);
+        cb_hint(&door->damage, "'canvasback check' tells which; 'canvasback list' tells of older "
+                               "backups.");
+    }
+    return door->json ? cb_json_backup(result, &door->out, err)
+                      : cb_render_backup(result, paste(door), &door->out, err);
+}
+
+/* Does the text of --time leave the zone to this machine? */
+static bool has_no_zone(const char *text)
+{
+    size_t size = strlen(text);
+
+    return size <= 10 ||
+           (text[size - 1] != 'Z' && text[size - 1] != 'z' && strpbrk(text + 10, "+-") == NULL);
+}
+
+static void tell_time(cb_door *door)
+{
+    const cb_value *time = &door->config->values[CB_OPT_TIME];
+    char utc[CB_TIME_TEXT_MAX];
+
+    if (time->text && has_no_zone(time->text))
+        cb_door_say(door, CB_EVENT_INFO, "%s local time is %s", time->text,
+                    cb_format_rfc3339(time->number, utc));
+}
+
+/* The original place, as a path if it is one. */
+static bool is_target_taken(const char *target)
+{
+    static const char *const kinds[] = {"duckdb:", "sqlite:", "dir:"};
+
+    for (size_t i = 0; target && i < CB_LENGTH(kinds); i++)
+        if (strncmp(target, kinds[i], strlen(kinds[i])) == 0)
+            target += strlen(kinds[i]);
+    return target && cb_path_exists(target);
+}
+
+cb_code cb_verb_restore(cb_door *door, cb_error *err)
+{
+    CB_CLEANUP(free_restore) cb_restore_result *result = NULL;
+    cb_restore_request request;
+    cb_code code;
+
+    code = cb_restore_request_fill(door->config, &request, err);
+    if (code != CB_OK)
+        return code;
+    tell_time(door);
+    code = cb_door_open(door, err);
+    if (code == CB_OK)
+        code = cb_restore(door->ctx, &request, &result, err);
+    if (code != CB_OK)
+        return code;
+    return door->json ? cb_json_restore(result, &door->out, err)
+                      : cb_render_restore(result, paste(door), is_target_taken(result->target),
+                                          &door->out, err);
+}
+
+cb_code cb_verb_copy(cb_door *door, cb_error *err)
+{
+    CB_CLEANUP(free_copy) cb_copy_result *result = NULL;
+    cb_copy_request request;
+    cb_code code;
+
+    code = cb_copy_request_fill(door->config, &request, err);
+    if (code == CB_OK)
+        code = cb_door_open(door, err);
+    if (code == CB_OK)
+        code = cb_copy_file(door->ctx, &request, &result, err);
+    if (code != CB_OK)
+        return code;
+    return door->json ? cb_json_copy(result, &door->out, err)
+                      : cb_render_copy(result, &door->out, err);
+}
+
+/* ---- list, show --------------------------------------------------------------------------- */
+
+cb_code cb_verb_list(cb_door *door, cb_error *err)
+{
+    CB_CLEANUP(free_list) cb_list_result *result = NULL;
+    cb_code code = cb_door_open(door, err);
+
+    if (code == CB_OK)
+        code = cb_list(door->ctx, operand(door, 0), &result, err);
+    if (code != CB_OK)
+        return code;
+    return door->json ? cb_json_list(result, &door->out, err)
+                      : cb_render_list(result, cb_now_us(door->ctx), &door->out, err);
+}
+
+cb_code cb_verb_show(cb_door *door, cb_error *err)
+{
+    CB_CLEANUP(free_show) cb_show_result *result = NULL;
+    cb_code code = cb_door_open(door, err);
+
+    if (code == CB_OK)
+        code = cb_show(door->ctx, operand(door, 0), &result, err);
+    if (code != CB_OK)
+        return code;
+    return door->json
+               ? cb_json_show(result, &door->out, err)
+               : cb_render_show(result, cb_config_flag(door->config, CB_OPT_ALL), &door->out, err);
+}
+
+/* ---- verify, check, repair ---------------------------------------------------------------- */
+
+cb_code cb_verb_verify(cb_door *door, cb_error *err)
+{
+    CB_CLEANUP(free_verify) cb_verify_result *result = NULL;
+    cb_verify_request request;
+    cb_code code;
+
+    cb_verify_request_fill(door->config, &request);
+    code = cb_door_open(door, err);
+    if (code == CB_OK)
+        code = cb_verify(door->ctx, &request, &result, err);
+    if (code != CB_OK)
+        return code;
+    if (result->damaged_count > 0) {
+        cb_fail(&door->damage, CB_CORRUPT, "damage found: %zu in %llu backups read",
+                result->damaged_count, (unsigned long long)result->backups);
+        cb_hint(&door->damage, "Take a backup with --full while the source is sound: it trusts "
+                               "nothing that is stored. See doc/recovery.md.");
+    }
+    return door->json ? cb_json_verify(result, &door->out, err)
+                      : cb_render_verify(result, &door->out, err);
+}
+
+cb_code cb_verb_check(cb_door *door, cb_error *err)
+{
+    CB_CLEANUP(free_check) cb_check_result *result = NULL;
+    cb_code code = cb_door_open(door, err);
+
+    if (code == CB_OK)
+        code = cb_check(door->ctx, operand(door, 0), &result, err);
+    if (code != CB_OK)
+        return code;
+    if (result->damaged_count > 0 || result->bad_blocks > 0) {
+        cb_fail(&door->damage, CB_CORRUPT, "the source '%s' is damaged", operand(door, 0));
+        cb_hint(&door->damage, "Restore a backup beside it and compare: 'canvasback list'.");
+    }
+    return door->json ? cb_json_check(result, &door->out, err)
+                      : cb_render_check(result, &door->out, err);
+}
+
+cb_code cb_verb_repair(cb_door *door, cb_error *err)
+{
+    CB_CLEANUP(free_repair) cb_repair_result *result = NULL;
+    cb_code code = cb_door_open(door, err);
+
+    if (code == CB_OK)
+        code = cb_repair(door->ctx, &result, err);
+    if (code != CB_OK)
+        return code;
+    if (result->damaged_count > 0)
+        cb_fail(&door->damage, CB_CORRUPT, "not everything could be mended");
+    return door->json ? cb_json_repair(result, &door->out, err)
+                      : cb_render_repair(result, &door->out, err);
+}
+
+/* ---- repository --------------------------------------------------------------------------- */
+
+static cb_code answer_repo(cb_door *door, const cb_repo_result *result, cb_error *err)
+{
+    return door->json ? cb_json_repo(result, &door->out, err)
+                      : cb_render_repo(result, &door->out, err);
+}
+
+cb_code cb_verb_init(cb_door *door, cb_error *err)
+{
+    CB_CLEANUP(free_repo) cb_repo_result *result = NULL;
+    cb_code code = cb_door_open(door, err);
+
+    if (code == CB_OK)
+        code = cb_init(door->ctx, cb_config_flag(door->config, CB_OPT_ENCRYPT), &result, err);
+    return code == CB_OK ? answer_repo(door, result, err) : code;
+}
+
+cb_code cb_verb_repo(cb_door *door, cb_error *err)
+{
+    CB_CLEANUP(free_repo) cb_repo_result *result = NULL;
+    cb_code code;
+
+    if (cb_config_flag(door->config, CB_OPT_CHECK)) {
+        cb_fail(err, CB_UNSUPPORTED, "repo --check is not in this version");
+        cb_hint(err, "'canvasback verify' reads everything in the repository back.");
+        return err->code;
+    }
+    code = cb_door_open(door, err);
+    if (code == CB_OK)
+        code = cb_repo_info(door->ctx, &result, err);
+    return code == CB_OK ? answer_repo(door, result, err) : code;
+}
