@@ -76,9 +76,11 @@ typedef struct cb_manifest {
     size_t tag_count;
     const cb_pair *facts; /* what the source says, for people */
     size_t fact_count;
-    cb_bytes state; /* the source's own record: what the next run compares with, what restore needs */
+    cb_bytes
+        state; /* the source's own record: what the next run compares with, what restore needs */
     const cb_hash *item_chunks; /* the item table, cut in chunks */
     size_t item_chunk_count;
+    uint64_t load_number; /* ours: when it was loaded, among the manifests of this repository */
     cb_arena arena;
 } cb_manifest;
 
@@ -154,8 +156,9 @@ typedef struct cb_session_request {
     int64_t lock_wait_us; /* 0: do not wait */
     cb_codec codec;
     int codec_level;
-    bool full; /* treat every chunk as unknown (but for those put by this session) */
-    uint64_t pack_bytes; /* 0: 32 MiB */
+    bool full;            /* treat every chunk as unknown (but for those put by this session) */
+    uint64_t pack_bytes;  /* 0: 32 MiB */
+    bool single_threaded; /* no thread of its own: no beats, packs are finished by the caller */
 } cb_session_request;
 
 /*
@@ -183,7 +186,7 @@ CB_MUST_USE cb_code cb_session_put(cb_session *session, unsigned worker, cb_byte
                                    cb_put_result *out, cb_error *err);
 
 /* Is a chunk that a parent manifest names still usable by this session (not in a doomed or
-   suspected pack)? Any thread. */
+   suspected pack)? The parent must have been loaded after cb_session_open. Any thread. */
 bool cb_session_has(cb_session *session, const cb_hash *id);
 
 /* Build the item table; begin/step/end. One item at a time, entries in order. */
@@ -197,7 +200,8 @@ CB_MUST_USE cb_code cb_session_adopt_items(cb_session *session, const cb_manifes
 /*
  * Finish packs and index, then create the manifest: the commit. Fills name, label, number,
  * item_chunks, new/stored counters of *manifest from the session. Then ends the session.
- * Errors: CB_RETRY when the session was declared dead meanwhile: start over, once; packs stay useful.
+ * Errors: CB_RETRY when the session was declared dead meanwhile: start over, once; packs stay
+ * useful.
  */
 CB_MUST_USE cb_code cb_session_commit(cb_session *session, cb_manifest *manifest, cb_error *err);
 
@@ -216,6 +220,9 @@ typedef struct cb_location {
     uint32_t offset;
     uint32_t stored_bytes;
 } cb_location;
+
+/* The pack's key, for messages. */
+void cb_repo_pack_name(cb_repo *repo, uint32_t pack, char out[CB_KEY_MAX]);
 
 /* Load the index if it was not yet. Any of the calls below does it too. */
 CB_MUST_USE cb_code cb_repo_load_index(cb_repo *repo, cb_error *err);

@@ -1,0 +1,235 @@
+/*
+ * Reading chunks back: one ranged read each, decoded and compared with its id. When a copy is
+ * damaged or its pack is gone, the other copies are tried, and once all fail the index is looked
+ * at again: a reclaim may have moved the chunk meanwhile.
+ */
+#include "repo/repo_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { COPIES_MAX = 8 };
+
+typedef struct copy {
+    cb_location where;
+    uint32_t raw_bytes;
+    cb_codec codec;
+    uint8_t pack_id[CB_PACK_ID_BYTES];
+} copy;
+
+/* Copies in packs that exist; newest packs last, as they were numbered. */
+static cb_code find_copies(cb_repo *repo, const cb_hash *id, copy out[COPIES_MAX], size_t *count,
+                           cb_error *err)
+{
+    const cb_index_entry *entry;
+    size_t found;
+    cb_code code = CB_OK;
+
+    *count = 0;
+    pthread_rwlock_rdlock(&repo->lock);
+    while (!repo->index_is_loaded && code == CB_OK) {
+        pthread_rwlock_unlock(&repo->lock);
+        code = cb_repo_load_index(repo, err);
+        pthread_rwlock_rdlock(&repo->lock);
+    }
+    if (code == CB_OK) {
+        entry = cb_index_find(&repo->index, id, &found);
+        for (size_t i = 0; i < found && *count < COPIES_MAX; i++) {
+            const cb_pack_info *pack = &repo->index.packs[entry[i].pack];
+
+            if (!pack->exists)
+                continue;
+            out[*count].where =
+                (cb_location){entry[i].pack, entry[i].offset, entry[i].stored_bytes};
+            out[*count].raw_bytes = cb_index_entry_raw(&entry[i]);
+            out[*count].codec = cb_index_entry_codec(&entry[i]);
+            memcpy(out[*count].pack_id, pack->id, CB_PACK_ID_BYTES);
+            (*count)++;
+        }
+    }
+    pthread_rwlock_unlock(&repo->lock);
+    return code;
+}
+
+static cb_code not_found(const cb_hash *id, cb_error *err)
+{
+    char hex[2 * CB_HASH_BYTES + 1];
+
+    cb_hex(id->bytes, CB_HASH_BYTES, hex);
+    cb_fail(err, CB_NOT_FOUND, "chunk %.16s is in no pack of the repository", hex);
+    cb_hint(err, "Run verify to learn which backups use it.");
+    return err->code;
+}
+
+cb_code cb_repo_locate(cb_repo *repo, const cb_hash *id, cb_location *out, cb_error *err)
+{
+    copy copies[COPIES_MAX];
+    size_t count;
+    bool changed = false;
+    cb_code code = find_copies(repo, id, copies, &count, err);
+
+    if (code == CB_OK && count == 0)
+        code = cb_index_refresh(repo, &changed, err);
+    if (code == CB_OK && changed)
+        code = find_copies(repo, id, copies, &count, err);
+    if (code != CB_OK)
+        return code;
+    if (count == 0)
+        return not_found(id, err);
+    *out = copies[0].where;
+    return CB_OK;
+}
+
+void cb_repo_pack_name(cb_repo *repo, uint32_t pack, char out[CB_KEY_MAX])
+{
+    pthread_rwlock_rdlock(&repo->lock);
+    if (pack < repo->index.pack_count)
+        cb_key_pack(out, repo->index.packs[pack].id);
+    else
+        snprintf(out, CB_KEY_MAX, "pack %u", pack);
+    pthread_rwlock_unlock(&repo->lock);
+}
+
+/* ---- one copy --------------------------------------------------------------------------- */
+
+/* Raw chunks are read where they are wanted, others through the worker's buffer. */
+static cb_code read_stored(cb_repo *repo, cb_repo_worker *own, const copy *from, const char *key,
+                           cb_buf *into, cb_error *err)
+{
+    cb_buf *target = from->codec == CB_CODEC_RAW ? into : &own->stored;
+    size_t before;
+    cb_code code;
+
+    if (target == &own->stored)
+        own->stored.size = 0;
+    before = target->size;
+    code =
+        cb_store_get(repo->store, key, from->where.offset, from->where.stored_bytes, target, err);
+    if (code == CB_OK && target->size - before != from->where.stored_bytes)
+        return cb_fail(err, CB_CORRUPT, "it ends before the chunk does");
+    if (code == CB_OK && target == &own->stored)
+        code = cb_decompress(own->compressor, from->codec, cb_buf_bytes(&own->stored),
+                             from->raw_bytes, into, err);
+    return code;
+}
+
+static cb_code read_copy(cb_repo *repo, cb_repo_worker *own, const cb_hash *id, const copy *from,
+                         cb_buf *into, cb_error *err)
+{
+    size_t before = into->size;
+    char key[CB_KEY_MAX];
+    cb_hash real;
+    cb_code code;
+
+    cb_key_pack(key, from->pack_id);
+    code = read_stored(repo, own, from, key, into, err);
+    if (code == CB_OK) {
+        cb_sha256(cb_bytes_of(into->data + before, into->size - before), &real);
+        if (!cb_hash_equal(&real, id))
+            code = cb_fail(err, CB_CORRUPT, "the content of a chunk is not what its id says");
+    }
+    if (code == CB_OK)
+        return CB_OK;
+    into->size = before;
+    if (code == CB_CORRUPT)
+        cb_hint(err, "Run verify to learn which backups use it.");
+    return cb_context(err, "pack '%s', offset %u", key, from->where.offset);
+}
+
+/* CB_NOT_FOUND when no copy is left; CB_CORRUPT when those that are there are damaged. */
+static cb_code read_any(cb_repo *repo, cb_repo_worker *own, const cb_hash *id, cb_buf *into,
+                        cb_error *err)
+{
+    copy copies[COPIES_MAX];
+    size_t count;
+    cb_error worst = {0};
+    cb_code code = find_copies(repo, id, copies, &count, err);
+
+    if (code != CB_OK)
+        return code;
+    for (size_t i = 0; i < count; i++) {
+        code = read_copy(repo, own, id, &copies[i], into, err);
+        if (code == CB_OK || (code != CB_CORRUPT && code != CB_NOT_FOUND && code != CB_IO))
+            return code;
+        if (worst.code == CB_OK || worst.code == CB_NOT_FOUND)
+            worst = *err;
+        cb_error_clear(err);
+    }
+    if (worst.code == CB_OK || worst.code == CB_NOT_FOUND)
+        return not_found(id, err);
+    *err = worst;
+    return err->code;
+}
+
+cb_code cb_repo_get(cb_repo *repo, unsigned worker, const cb_hash *id, cb_buf *into, cb_error *err)
+{
+    cb_repo_worker *own = cb_repo_worker_of(repo->workers, worker);
+    cb_error first;
+    bool changed;
+    cb_code code = cb_repo_worker_ready(own, err);
+
+    if (code == CB_OK)
+        code = read_any(repo, own, id, into, err);
+    if (code != CB_NOT_FOUND && code != CB_CORRUPT)
+        return code;
+    first = *err;
+    cb_error_clear(err);
+    code = cb_index_refresh(repo, &changed, err);
+    if (code != CB_OK)
+        return code;
+    if (changed)
+        return read_any(repo, own, id, into, err);
+    *err = first;
+    return err->code;
+}
+
+/* ---- counting --------------------------------------------------------------------------- */
+
+static cb_code add_size(void *arg, const cb_object *object, cb_error *err)
+{
+    uint64_t *sum = arg;
+
+    (void)err;
+    *sum += object->size_bytes;
+    return CB_OK;
+}
+
+static void count_chunks(const cb_index *index, cb_repo_counts *out)
+{
+    for (size_t i = 0; i < index->pack_count; i++)
+        out->packs += index->packs[i].exists;
+    for (size_t i = 0; i < index->count; i++) {
+        if (!index->packs[index->entries[i].pack].exists)
+            continue;
+        if (i > 0 && index->packs[index->entries[i - 1].pack].exists &&
+            memcmp(index->entries[i - 1].prefix, index->entries[i].prefix, CB_INDEX_PREFIX_BYTES) ==
+                0)
+            continue;
+        out->chunks++;
+        out->raw_bytes += cb_index_entry_raw(&index->entries[i]);
+    }
+}
+
+cb_code cb_repo_count(cb_repo *repo, cb_repo_counts *out, cb_error *err)
+{
+    cb_manifest_ref *refs;
+    cb_code code;
+
+    memset(out, 0, sizeof(*out));
+    cb_index_forget(repo);
+    code = cb_repo_load_index(repo, err);
+    if (code == CB_OK)
+        code = cb_store_list(repo->store, "", add_size, &out->stored_bytes, err);
+    if (code != CB_OK)
+        return code;
+    pthread_rwlock_rdlock(&repo->lock);
+    count_chunks(&repo->index, out);
+    pthread_rwlock_unlock(&repo->lock);
+    code = cb_manifest_list(repo, NULL, &refs, &out->backups, err);
+    if (code != CB_OK)
+        return code;
+    for (size_t i = 0; i < out->backups; i++)
+        out->names += i == 0 || strcmp(refs[i].name, refs[i - 1].name) != 0;
+    free(refs);
+    return CB_OK;
+}

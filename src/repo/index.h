@@ -1,0 +1,136 @@
+/*
+ * index.h - where each chunk lies: index objects on disk, one sorted table in memory.
+ *
+ * An index object names whole packs: each with all of its chunks, so that a pack is either known
+ * completely or not at all (else a chunk still needed could look as if it were not there). A
+ * chunk may lie in several packs. Format: doc/format.md, "Index objects".
+ *
+ * Memory: 32 bytes a chunk of the repository. The table keeps the first half of each id: 128 bits
+ *         tell chunks apart; the whole id is compared with the content whenever one is read.
+ * Threads: none; the repository guards its table with a lock.
+ */
+#ifndef CB_REPO_INDEX_H
+#define CB_REPO_INDEX_H
+
+#include "repo/pack.h"
+
+enum {
+    CB_INDEX_PACK_BYTES = 24,
+    CB_INDEX_ENTRY_BYTES = 50,
+    CB_INDEX_ENTRIES_MAX = 1 << 18, /* 13 MB: an object is read whole */
+    CB_INDEX_PREFIX_BYTES = 16,
+};
+
+/* ---- in memory ---- */
+
+typedef struct cb_index_entry {
+    uint8_t prefix[CB_INDEX_PREFIX_BYTES];
+    uint32_t pack;
+    uint32_t offset;
+    uint32_t stored_bytes;
+    uint32_t raw_and_codec; /* raw bytes in the low 24 bits, codec above */
+} cb_index_entry;
+
+static inline uint32_t cb_index_entry_raw(const cb_index_entry *entry)
+{
+    return entry->raw_and_codec & 0xffffff;
+}
+
+static inline cb_codec cb_index_entry_codec(const cb_index_entry *entry)
+{
+    return (cb_codec)(entry->raw_and_codec >> 24);
+}
+
+typedef struct cb_pack_info {
+    uint8_t id[CB_PACK_ID_BYTES];
+    uint64_t size_bytes;
+    bool exists;  /* it was in the last listing */
+    bool indexed; /* an index object names it */
+    bool adopted; /* none does, but its footer was read */
+    cb_pack_kind kind;
+} cb_pack_info;
+
+typedef struct cb_index_object {
+    uint8_t id[CB_PACK_ID_BYTES];
+    uint64_t size_bytes;
+    bool is_damaged;
+} cb_index_object;
+
+/* Zero-initialised is empty. Pack numbers stay valid as long as the table lives. */
+typedef struct cb_index {
+    cb_pack_info *packs;
+    size_t pack_count;
+    size_t pack_capacity;
+    uint32_t *slots; /* hash table over pack ids: number + 1, 0 is free */
+    size_t slot_count;
+    cb_index_entry *entries; /* sorted by prefix, then pack, once cb_index_sort was called */
+    size_t count;
+    size_t capacity;
+    cb_index_object *objects; /* what was read */
+    size_t object_count;
+    size_t object_capacity;
+} cb_index;
+
+void cb_index_free(cb_index *index);
+void cb_index_clear_entries(cb_index *index); /* keeps the pack numbers */
+
+/* The number of a pack; it is added when unknown. */
+CB_MUST_USE cb_code cb_index_pack(cb_index *index, const uint8_t id[CB_PACK_ID_BYTES],
+                                  uint32_t *out, cb_error *err);
+/* UINT32_MAX when unknown. */
+uint32_t cb_index_find_pack(const cb_index *index, const uint8_t id[CB_PACK_ID_BYTES]);
+
+CB_MUST_USE cb_code cb_index_add(cb_index *index, uint32_t pack, const cb_pack_entry *entry,
+                                 cb_error *err);
+/* Sort; the same chunk named twice in one pack becomes one entry. */
+void cb_index_sort(cb_index *index);
+/* The first of *count entries of a chunk; NULL when there is none. */
+const cb_index_entry *cb_index_find(const cb_index *index, const cb_hash *id, size_t *count);
+
+/* ---- on disk ---- */
+
+/* A checked payload; all borrowed from it. */
+typedef struct cb_index_view {
+    uint32_t pack_count;
+    uint32_t entry_count;
+    const uint8_t *packs;
+    const uint8_t *entries;
+} cb_index_view;
+
+/* Errors: CB_CORRUPT. */
+CB_MUST_USE cb_code cb_index_view_parse(cb_bytes payload, cb_index_view *out, cb_error *err);
+void cb_index_view_pack(const cb_index_view *view, uint32_t number, uint8_t id[CB_PACK_ID_BYTES],
+                        uint32_t *chunks, cb_pack_kind *kind);
+uint32_t cb_index_view_entry(const cb_index_view *view, uint32_t at, cb_pack_entry *out);
+
+/* Collects whole packs and renders them. Zero-initialised is empty. */
+typedef struct cb_index_builder_pack {
+    uint8_t id[CB_PACK_ID_BYTES];
+    cb_pack_kind kind;
+    uint32_t chunks;
+} cb_index_builder_pack;
+
+typedef struct cb_index_builder_entry {
+    cb_pack_entry entry;
+    uint32_t pack;
+} cb_index_builder_entry;
+
+typedef struct cb_index_builder {
+    cb_index_builder_pack *packs;
+    size_t pack_count;
+    size_t pack_capacity;
+    cb_index_builder_entry *entries;
+    size_t count;
+    size_t capacity;
+} cb_index_builder;
+
+void cb_index_builder_free(cb_index_builder *builder);
+void cb_index_builder_clear(cb_index_builder *builder);
+/* A pack that was added before is left out. */
+CB_MUST_USE cb_code cb_index_builder_add(cb_index_builder *builder,
+                                         const uint8_t id[CB_PACK_ID_BYTES], cb_pack_kind kind,
+                                         const cb_pack_entry *entries, size_t count, cb_error *err);
+/* Append the payload to `into`; the order of the builder's entries changes. */
+CB_MUST_USE cb_code cb_index_builder_render(cb_index_builder *builder, cb_buf *into, cb_error *err);
+
+#endif

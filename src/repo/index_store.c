@@ -1,0 +1,438 @@
+/*
+ * Index objects in the store: read, written, merged.
+ *
+ * The index is a shortcut: all of it can be made again from the packs' footers. So a damaged
+ * object is passed over with a warning and its packs' footers are read instead, like those of a
+ * run that died before it wrote its index. Objects are only removed once another, durable one
+ * holds all that they said; a reader who misses one lists again.
+ */
+#include "repo/repo_internal.h"
+
+#include <stdlib.h>
+
+#include "base/array.h"
+
+enum {
+    LOAD_ATTEMPTS = 10,
+    MERGE_COUNT = 8,
+    MERGE_LEVELS = 4,
+    MERGE_FIRST_ENTRIES = 512, /* level k holds objects below 512 * 8^k entries */
+};
+
+/* ---- list ------------------------------------------------------------------------------- */
+
+typedef struct object_list {
+    cb_index_object *objects;
+    size_t count;
+    size_t capacity;
+} object_list;
+
+static cb_code see_object(void *arg, const cb_object *object, cb_error *err)
+{
+    object_list *list = arg;
+    cb_index_object found = {.size_bytes = object->size_bytes};
+    cb_code code = CB_OK;
+
+    if (!cb_key_parse_index(object->key, found.id))
+        return CB_OK;
+    if (list->count == list->capacity)
+        code = cb_array_grow(&list->objects, &list->capacity, sizeof(*list->objects), err);
+    if (code == CB_OK)
+        list->objects[list->count++] = found;
+    return code;
+}
+
+cb_code cb_index_list(cb_repo *repo, cb_index_object **out, size_t *count, cb_error *err)
+{
+    object_list list = {0};
+    cb_code code = cb_store_list(repo->store, "index/", see_object, &list, err);
+
+    *out = NULL;
+    *count = 0;
+    if (code != CB_OK) {
+        free(list.objects);
+        return code;
+    }
+    *out = list.objects;
+    *count = list.count;
+    return CB_OK;
+}
+
+/* ---- load ------------------------------------------------------------------------------- */
+
+static cb_code read_object(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES], cb_buf *raw,
+                           cb_index_view *view, cb_error *err)
+{
+    char key[CB_KEY_MAX];
+    cb_object_view object;
+    cb_code code;
+
+    cb_key_index(key, id);
+    code = cb_object_read(repo, key, CB_OBJECT_BYTES_MAX, raw, &object, err);
+    if (code == CB_OK)
+        code = cb_object_expect(&object, CB_OBJECT_INDEX, key, err);
+    if (code != CB_OK)
+        return code;
+    if (cb_index_view_parse(object.payload, view, err) != CB_OK)
+        return cb_context(err, "'%s'", key);
+    return CB_OK;
+}
+
+/* Numbers in an object are its own: `numbers` maps them to ours. */
+static cb_code take_packs(cb_index *index, const cb_index_view *view, uint32_t *numbers,
+                          cb_error *err)
+{
+    for (uint32_t i = 0; i < view->pack_count; i++) {
+        uint8_t id[CB_PACK_ID_BYTES];
+        cb_pack_kind kind;
+        uint32_t chunks;
+        cb_code code;
+
+        cb_index_view_pack(view, i, id, &chunks, &kind);
+        code = cb_index_pack(index, id, &numbers[i], err);
+        if (code != CB_OK)
+            return code;
+        index->packs[numbers[i]].indexed = true;
+        index->packs[numbers[i]].kind = kind;
+    }
+    return CB_OK;
+}
+
+static cb_code take_view(cb_index *index, const cb_index_view *view, cb_error *err)
+{
+    uint32_t *numbers = calloc((size_t)view->pack_count + 1, sizeof(*numbers));
+    cb_code code;
+
+    if (numbers == NULL)
+        return cb_fail_memory(err, view->pack_count * sizeof(*numbers));
+    code = take_packs(index, view, numbers, err);
+    for (uint32_t i = 0; i < view->entry_count && code == CB_OK; i++) {
+        cb_pack_entry entry;
+        uint32_t pack = cb_index_view_entry(view, i, &entry);
+
+        code = cb_index_add(index, numbers[pack], &entry, err);
+    }
+    free(numbers);
+    return code;
+}
+
+static bool is_damage(cb_code code)
+{
+    return code == CB_CORRUPT || code == CB_UNSUPPORTED;
+}
+
+static cb_code load_object(cb_repo *repo, cb_index_object *object, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    cb_index_view view;
+    cb_code code = read_object(repo, object->id, &raw, &view, err);
+
+    if (is_damage(code)) {
+        cb_event_text(repo->ctx, CB_EVENT_WARNING,
+                      "index object passed over, the packs are read instead: %s", err->message);
+        cb_error_clear(err);
+        object->is_damaged = true;
+        return CB_OK;
+    }
+    if (code != CB_OK)
+        return code;
+    return take_view(&repo->index, &view, err);
+}
+
+static cb_code see_pack(void *arg, const cb_object *object, cb_error *err)
+{
+    cb_index *index = arg;
+    uint8_t id[CB_PACK_ID_BYTES];
+    uint32_t number;
+    cb_code code;
+
+    if (!cb_key_parse_pack(object->key, id))
+        return CB_OK;
+    code = cb_index_pack(index, id, &number, err);
+    if (code != CB_OK)
+        return code;
+    index->packs[number].exists = true;
+    index->packs[number].size_bytes = object->size_bytes;
+    return CB_OK;
+}
+
+/* Packs that no index object names: of a run that is at work or died, or of a damaged object. */
+static cb_code adopt_pack(cb_repo *repo, uint32_t number, cb_error *err)
+{
+    cb_index *index = &repo->index;
+    cb_footer footer;
+    cb_code code = cb_footer_read(repo->store, repo->id, index->packs[number].id,
+                                  index->packs[number].size_bytes, &footer, err);
+
+    if (code == CB_NOT_FOUND) {
+        cb_error_clear(err);
+        index->packs[number].exists = false;
+        return CB_OK;
+    }
+    if (is_damage(code)) {
+        cb_event_text(repo->ctx, CB_EVENT_WARNING, "pack passed over: %s", err->message);
+        cb_error_clear(err);
+        return CB_OK;
+    }
+    for (size_t i = 0; i < footer.count && code == CB_OK; i++)
+        code = cb_index_add(index, number, &footer.entries[i], err);
+    if (code == CB_OK) {
+        index->packs[number].adopted = true;
+        index->packs[number].kind = footer.kind;
+    }
+    cb_footer_free(&footer);
+    return code;
+}
+
+static cb_code load_once(cb_repo *repo, cb_error *err)
+{
+    cb_index *index = &repo->index;
+    cb_code code;
+
+    cb_index_clear_entries(index);
+    free(index->objects);
+    index->objects = NULL;
+    code = cb_index_list(repo, &index->objects, &index->object_count, err);
+    index->object_capacity = index->object_count;
+    for (size_t i = 0; i < index->object_count && code == CB_OK; i++) {
+        code = cb_check_cancel(repo->ctx, err);
+        if (code == CB_OK)
+            code = load_object(repo, &index->objects[i], err);
+    }
+    /* Packs after the objects: what an object names exists by then, unless it was removed. */
+    if (code == CB_OK)
+        code = cb_store_list(repo->store, "pack/", see_pack, index, err);
+    for (size_t i = 0; i < index->pack_count && code == CB_OK; i++)
+        if (index->packs[i].exists && !index->packs[i].indexed)
+            code = adopt_pack(repo, (uint32_t)i, err);
+    if (code == CB_OK)
+        cb_index_sort(index);
+    return code;
+}
+
+cb_code cb_index_load_locked(cb_repo *repo, cb_error *err)
+{
+    for (int attempt = 1;; attempt++) {
+        cb_code code = load_once(repo, err);
+
+        if (code == CB_OK) {
+            repo->index_is_loaded = true;
+            repo->index_generation++;
+            return CB_OK;
+        }
+        repo->index_is_loaded = false;
+        cb_index_clear_entries(&repo->index);
+        if (code != CB_NOT_FOUND || attempt == LOAD_ATTEMPTS)
+            return cb_context(err, "loading the index");
+        cb_error_clear(err); /* merged between the listing and the read */
+    }
+}
+
+void cb_index_forget(cb_repo *repo)
+{
+    pthread_rwlock_wrlock(&repo->lock);
+    repo->index_is_loaded = false;
+    pthread_rwlock_unlock(&repo->lock);
+}
+
+static bool same_objects(const cb_index *index, const cb_index_object *objects, size_t count)
+{
+    if (count != index->object_count)
+        return false;
+    for (size_t i = 0; i < count; i++) /* both in order of their keys */
+        if (memcmp(objects[i].id, index->objects[i].id, CB_PACK_ID_BYTES) != 0)
+            return false;
+    return true;
+}
+
+cb_code cb_index_refresh(cb_repo *repo, bool *changed, cb_error *err)
+{
+    cb_index_object *objects;
+    size_t count;
+    cb_code code = cb_index_list(repo, &objects, &count, err);
+
+    *changed = false;
+    if (code != CB_OK)
+        return code;
+    pthread_rwlock_wrlock(&repo->lock);
+    if (!repo->index_is_loaded || !same_objects(&repo->index, objects, count)) {
+        code = cb_index_load_locked(repo, err);
+        *changed = true;
+    }
+    pthread_rwlock_unlock(&repo->lock);
+    free(objects);
+    return code;
+}
+
+cb_code cb_repo_load_index(cb_repo *repo, cb_error *err)
+{
+    cb_code code = CB_OK;
+
+    pthread_rwlock_wrlock(&repo->lock);
+    if (!repo->index_is_loaded)
+        code = cb_index_load_locked(repo, err);
+    pthread_rwlock_unlock(&repo->lock);
+    return code;
+}
+
+/* ---- write ------------------------------------------------------------------------------ */
+
+cb_code cb_index_object_write(cb_repo *repo, const uint8_t *session_id, cb_index_builder *builder,
+                              uint8_t id_out[CB_PACK_ID_BYTES], cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf payload = {0};
+    char key[CB_KEY_MAX];
+    cb_code code = cb_index_builder_render(builder, &payload, err);
+
+    if (code != CB_OK)
+        return code;
+    memcpy(id_out, session_id, CB_PACK_ID_BYTES / 2);
+    cb_random(repo->ctx, id_out + CB_PACK_ID_BYTES / 2, CB_PACK_ID_BYTES / 2);
+    cb_key_index(key, id_out);
+    code = cb_object_write(repo, CB_OBJECT_INDEX, key, CB_PUT_NEW, cb_buf_bytes(&payload), err);
+    if (code == CB_EXISTS) {
+        cb_error_clear(err); /* a random id: our own, from a repeated request */
+        code = CB_OK;
+    }
+    if (code != CB_OK)
+        return cb_context(err, "writing the index");
+    return CB_OK;
+}
+
+typedef struct by_pack {
+    uint32_t *first; /* where each pack's entries begin in `order` */
+    uint32_t *order; /* entry numbers, grouped by pack */
+} by_pack;
+
+static void by_pack_free(by_pack *groups)
+{
+    free(groups->first);
+    free(groups->order);
+}
+
+/* Entries of a view grouped by pack, by counting. */
+static cb_code group_by_pack(const cb_index_view *view, by_pack *out, cb_error *err)
+{
+    out->first = calloc((size_t)view->pack_count + 2, sizeof(*out->first));
+    out->order = calloc((size_t)view->entry_count + 1, sizeof(*out->order));
+    if (out->first == NULL || out->order == NULL)
+        return cb_fail_memory(err, view->entry_count * sizeof(*out->order));
+    for (uint32_t i = 0; i < view->entry_count; i++) {
+        cb_pack_entry entry;
+
+        out->first[cb_index_view_entry(view, i, &entry) + 2]++;
+    }
+    for (uint32_t i = 2; i < view->pack_count + 2; i++)
+        out->first[i] += out->first[i - 1];
+    for (uint32_t i = 0; i < view->entry_count; i++) {
+        cb_pack_entry entry;
+        uint32_t pack = cb_index_view_entry(view, i, &entry);
+
+        out->order[out->first[pack + 1]++] = i;
+    }
+    return CB_OK; /* first[p] .. first[p + 1] are the entries of pack p */
+}
+
+static cb_code collect_pack(const cb_index_view *view, const by_pack *groups, uint32_t pack,
+                            cb_index_builder *builder, cb_error *err)
+{
+    uint8_t id[CB_PACK_ID_BYTES];
+    cb_pack_kind kind;
+    uint32_t chunks;
+    cb_pack_entry *entries;
+    cb_code code;
+
+    cb_index_view_pack(view, pack, id, &chunks, &kind);
+    entries = calloc((size_t)chunks + 1, sizeof(*entries));
+    if (entries == NULL)
+        return cb_fail_memory(err, chunks * sizeof(*entries));
+    for (uint32_t i = 0; i < chunks; i++)
+        (void)cb_index_view_entry(view, groups->order[groups->first[pack] + i], &entries[i]);
+    code = cb_index_builder_add(builder, id, kind, entries, chunks, err);
+    free(entries);
+    return code;
+}
+
+cb_code cb_index_object_collect(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES],
+                                cb_index_drop *drop, void *arg, cb_index_builder *builder,
+                                size_t *dropped, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    CB_CLEANUP(by_pack_free) by_pack groups = {0};
+    cb_index_view view;
+    cb_code code = read_object(repo, id, &raw, &view, err);
+
+    *dropped = 0;
+    if (code == CB_OK)
+        code = group_by_pack(&view, &groups, err);
+    for (uint32_t i = 0; i < view.pack_count && code == CB_OK; i++) {
+        uint8_t pack[CB_PACK_ID_BYTES];
+        cb_pack_kind kind;
+        uint32_t chunks;
+
+        cb_index_view_pack(&view, i, pack, &chunks, &kind);
+        if (drop != NULL && drop(arg, pack))
+            (*dropped)++;
+        else
+            code = collect_pack(&view, &groups, i, builder, err);
+    }
+    return code;
+}
+
+/* ---- merge ------------------------------------------------------------------------------ */
+
+static unsigned level_of(const cb_index_object *object)
+{
+    uint64_t entries = object->size_bytes / CB_INDEX_ENTRY_BYTES;
+    uint64_t bound = MERGE_FIRST_ENTRIES;
+    unsigned level = 0;
+
+    for (; level < MERGE_LEVELS && entries >= bound; level++)
+        bound *= MERGE_COUNT;
+    return level;
+}
+
+/* The superset first, the parts after it is durable. */
+static cb_code merge_these(cb_repo *repo, const uint8_t *session_id,
+                           const cb_index_object *const *parts, size_t count, cb_error *err)
+{
+    CB_CLEANUP(cb_index_builder_free) cb_index_builder builder = {0};
+    uint8_t id[CB_PACK_ID_BYTES];
+    char key[CB_KEY_MAX];
+    size_t dropped;
+    cb_code code = CB_OK;
+
+    for (size_t i = 0; i < count && code == CB_OK; i++)
+        code = cb_index_object_collect(repo, parts[i]->id, NULL, NULL, &builder, &dropped, err);
+    if (code == CB_OK && builder.count > CB_INDEX_ENTRIES_MAX)
+        return CB_OK;
+    if (code == CB_OK)
+        code = cb_index_object_write(repo, session_id, &builder, id, err);
+    for (size_t i = 0; i < count && code == CB_OK; i++)
+        code = cb_store_remove(repo->store, cb_key_index(key, parts[i]->id), err);
+    return code;
+}
+
+cb_code cb_index_merge(cb_repo *repo, const uint8_t *session_id, cb_error *err)
+{
+    cb_index_object *objects;
+    size_t count;
+    cb_code code = cb_index_list(repo, &objects, &count, err);
+
+    if (code != CB_OK)
+        return code;
+    for (unsigned level = 0; level < MERGE_LEVELS && code == CB_OK; level++) {
+        const cb_index_object *parts[MERGE_COUNT];
+        size_t found = 0;
+
+        for (size_t i = 0; i < count && found < MERGE_COUNT; i++)
+            if (level_of(&objects[i]) == level)
+                parts[found++] = &objects[i];
+        if (found == MERGE_COUNT) {
+            code = merge_these(repo, session_id, parts, found, err);
+            break;
+        }
+    }
+    free(objects);
+    return code;
+}

@@ -1,0 +1,480 @@
+/*
+ * Storing chunks: known already, or compressed by the calling thread and appended to the one pack
+ * of its kind that is being filled. A full pack goes to the committer, which makes it durable
+ * while the workers fill the next: they wait only when three packs are ahead of it.
+ *
+ * A chunk is entered as known before it is stored, so that two threads which put the same one store
+ * it once. The promise is kept by failing the whole session when any pack fails.
+ */
+#include "repo/session_internal.h"
+
+enum { PENDING_CHUNKS_MAX = 1 << 17, ADOPT_CHUNKS_MAX = 1 << 17 };
+
+#define PENDING_BYTES_MAX ((uint64_t)1 << 30)
+
+/* ---- the set of ids --------------------------------------------------------------------- */
+
+static bool slot_is_free(const uint8_t *slot)
+{
+    static const uint8_t none[CB_INDEX_PREFIX_BYTES];
+
+    return memcmp(slot, none, sizeof(none)) == 0;
+}
+
+/* Where the id is or would be. Ids are hashes: their first bytes are as good as any. */
+static uint8_t *find_slot(uint8_t (*slots)[CB_INDEX_PREFIX_BYTES], size_t slot_count,
+                          const uint8_t *prefix)
+{
+    size_t at = (size_t)cb_get_u64(prefix) & (slot_count - 1);
+
+    while (!slot_is_free(slots[at]) && memcmp(slots[at], prefix, CB_INDEX_PREFIX_BYTES) != 0)
+        at = (at + 1) & (slot_count - 1);
+    return slots[at];
+}
+
+static cb_code grow_set(cb_id_set *set, cb_error *err)
+{
+    size_t slot_count = set->slot_count == 0 ? 256 : set->slot_count * 2;
+    uint8_t(*slots)[CB_INDEX_PREFIX_BYTES] = calloc(slot_count, sizeof(*slots));
+
+    if (slots == NULL)
+        return cb_fail_memory(err, slot_count * sizeof(*slots));
+    for (size_t i = 0; i < set->slot_count; i++)
+        if (!slot_is_free(set->slots[i]))
+            memcpy(find_slot(slots, slot_count, set->slots[i]), set->slots[i], sizeof(*slots));
+    free(set->slots);
+    set->slots = slots;
+    set->slot_count = slot_count;
+    return CB_OK;
+}
+
+static bool set_has(const cb_id_set *set, const cb_hash *id)
+{
+    return set->slot_count > 0 && !slot_is_free(find_slot(set->slots, set->slot_count, id->bytes));
+}
+
+static cb_code set_add(cb_id_set *set, const cb_hash *id, cb_error *err)
+{
+    cb_code code = CB_OK;
+
+    if (set->count * 3 >= set->slot_count * 2)
+        code = grow_set(set, err);
+    if (code != CB_OK)
+        return code;
+    memcpy(find_slot(set->slots, set->slot_count, id->bytes), id->bytes, CB_INDEX_PREFIX_BYTES);
+    set->count++;
+    return CB_OK;
+}
+
+/* ---- looking up ------------------------------------------------------------------------- */
+
+/* Which packs may be relied upon: there, and neither doomed nor suspected when we opened. */
+static cb_code prepare_usable(cb_session *session, cb_error *err)
+{
+    cb_index *index = &session->repo->index;
+    uint8_t *usable;
+    cb_code code = cb_reclaim_lists_complete(session->repo, &session->lists, err);
+
+    if (code != CB_OK)
+        return code;
+    usable = calloc(index->pack_count + 1, 1);
+    if (usable == NULL)
+        return cb_fail_memory(err, index->pack_count);
+    for (size_t i = 0; i < index->pack_count; i++)
+        usable[i] = index->packs[i].exists &&
+                    (index->packs[i].indexed || index->packs[i].adopted) &&
+                    !cb_reclaim_lists_have(&session->lists, index->packs[i].id);
+    free(session->usable);
+    session->usable = usable;
+    session->usable_count = index->pack_count;
+    session->usable_generation = session->repo->index_generation;
+    return CB_OK;
+}
+
+/* Under session->lock and the repository's lock for reading. */
+static bool find_usable(const cb_session *session, const cb_hash *id)
+{
+    size_t count;
+    const cb_index_entry *entry = cb_index_find(&session->repo->index, id, &count);
+
+    for (size_t i = 0; i < count; i++)
+        if (entry[i].pack < session->usable_count && session->usable[entry[i].pack])
+            return true;
+    return false;
+}
+
+static cb_code look_up_locked(cb_session *session, const cb_hash *id, bool *found, cb_error *err)
+{
+    cb_repo *repo = session->repo;
+    cb_code code = CB_OK;
+
+    for (;;) {
+        pthread_rwlock_rdlock(&repo->lock);
+        if (repo->index_is_loaded) {
+            if (session->usable_generation != repo->index_generation)
+                code = prepare_usable(session, err);
+            if (code == CB_OK)
+                *found = find_usable(session, id);
+            pthread_rwlock_unlock(&repo->lock);
+            return code;
+        }
+        pthread_rwlock_unlock(&repo->lock);
+        code = cb_repo_load_index(repo, err);
+        if (code != CB_OK)
+            return code;
+    }
+}
+
+cb_code cb_session_look_up(cb_session *session, const cb_hash *id, bool *found, cb_error *err)
+{
+    cb_code code = CB_OK;
+
+    pthread_mutex_lock(&session->lock);
+    *found = set_has(&session->known, id);
+    if (!*found && !session->request.full)
+        code = look_up_locked(session, id, found, err);
+    pthread_mutex_unlock(&session->lock);
+    return code;
+}
+
+bool cb_session_has(cb_session *session, const cb_hash *id)
+{
+    cb_error err = {0};
+    bool found = false;
+
+    /* A parent that was loaded after the lists were read needs no look-up, unless a list lay
+       unjudged: every chunk it names has a copy that no one may remove while we live. */
+    if (!session->request.full && !cb_reclaim_lists_pending(&session->lists) &&
+        session->repo->manifest_loads > session->loads_at_lists)
+        return true;
+    /* No answer is the answer no: the chunk is put, and that reports what is wrong. */
+    if (cb_session_look_up(session, id, &found, &err) != CB_OK)
+        return false;
+    return found;
+}
+
+/* ---- packs ------------------------------------------------------------------------------ */
+
+static cb_code write_pending(cb_session *session, cb_error *err)
+{
+    uint8_t id[CB_PACK_ID_BYTES];
+    cb_code code;
+
+    if (session->pending.pack_count == 0)
+        return CB_OK;
+    code = cb_index_object_write(session->repo, session->id, &session->pending, id, err);
+    if (code != CB_OK)
+        return code;
+    cb_index_builder_clear(&session->pending);
+    session->pending_bytes = 0;
+    session->has_written = true;
+    return CB_OK;
+}
+
+/* Make a pack durable and remember what the index must say of it; frees the pack. */
+static cb_code finish_pack(cb_session *session, cb_pack_writer *pack, cb_error *err)
+{
+    cb_code code = cb_pack_finish(pack, err);
+
+    if (code == CB_OK)
+        code = cb_index_builder_add(&session->pending, pack->id, pack->kind, pack->entries,
+                                    pack->count, err);
+    session->pending_bytes += pack->size_bytes;
+    cb_pack_free(pack);
+    if (code == CB_OK && (session->pending_bytes >= PENDING_BYTES_MAX ||
+                          session->pending.count >= PENDING_CHUNKS_MAX))
+        code = write_pending(session, err);
+    return code;
+}
+
+static void remember_failure(cb_session *session, const cb_error *err)
+{
+    if (session->failure.code == CB_OK)
+        session->failure = *err;
+}
+
+static void *commit_packs(void *arg)
+{
+    cb_session *session = arg;
+
+    pthread_mutex_lock(&session->pack_lock);
+    for (;;) {
+        cb_pack_writer *pack;
+        cb_error err = {0};
+        cb_code code;
+
+        while (session->sealed_count == 0 && !session->committer_stop)
+            pthread_cond_wait(&session->pack_changed, &session->pack_lock);
+        if (session->committer_stop)
+            break;
+        pack = session->sealed[0];
+        session->sealed_count--;
+        memmove(&session->sealed[0], &session->sealed[1],
+                session->sealed_count * sizeof(session->sealed[0]));
+        session->finishing = true;
+        pthread_mutex_unlock(&session->pack_lock);
+        code = finish_pack(session, pack, &err);
+        pthread_mutex_lock(&session->pack_lock);
+        session->finishing = false;
+        if (code != CB_OK)
+            remember_failure(session, &err);
+        pthread_cond_broadcast(&session->pack_changed);
+    }
+    pthread_mutex_unlock(&session->pack_lock);
+    return NULL;
+}
+
+void cb_session_stop_committer(cb_session *session)
+{
+    if (!session->has_committer)
+        return;
+    pthread_mutex_lock(&session->pack_lock);
+    session->committer_stop = true;
+    pthread_cond_broadcast(&session->pack_changed);
+    pthread_mutex_unlock(&session->pack_lock);
+    pthread_join(session->committer, NULL);
+    session->has_committer = false;
+}
+
+/* Hand the pack of `kind` on; under pack_lock, which is released while waiting. */
+static cb_code seal(cb_session *session, cb_pack_kind kind, cb_error *err)
+{
+    cb_pack_writer **filling = &session->filling[kind - CB_PACK_DATA];
+    cb_pack_writer *pack = *filling;
+
+    *filling = NULL;
+    if (session->request.single_threaded)
+        return finish_pack(session, pack, err);
+    if (!session->has_committer) {
+        if (pthread_create(&session->committer, NULL, commit_packs, session) != 0) {
+            cb_pack_free(pack);
+            return cb_fail(err, CB_NO_MEMORY, "no thread to finish packs");
+        }
+        session->has_committer = true;
+    }
+    while (session->sealed_count == CB_SEALED_MAX && session->failure.code == CB_OK)
+        pthread_cond_wait(&session->pack_changed, &session->pack_lock);
+    if (session->failure.code != CB_OK) {
+        cb_pack_free(pack);
+        *err = session->failure;
+        return err->code;
+    }
+    session->sealed[session->sealed_count++] = pack;
+    pthread_cond_broadcast(&session->pack_changed);
+    return CB_OK;
+}
+
+static cb_code open_pack(cb_session *session, cb_pack_kind kind, cb_error *err)
+{
+    uint8_t id[CB_PACK_ID_BYTES];
+
+    memcpy(id, session->id, CB_PACK_ID_BYTES / 2);
+    cb_random(session->repo->ctx, id + CB_PACK_ID_BYTES / 2, CB_PACK_ID_BYTES / 2);
+    return cb_pack_begin(session->repo->store, session->repo->id, id, kind,
+                         &session->filling[kind - CB_PACK_DATA], err);
+}
+
+static cb_code append_locked(cb_session *session, cb_pack_kind kind, cb_pack_entry *entry,
+                             cb_bytes stored, cb_error *err)
+{
+    cb_pack_writer **filling = &session->filling[kind - CB_PACK_DATA];
+    cb_code code = CB_OK;
+
+    if (session->failure.code != CB_OK) {
+        *err = session->failure;
+        return err->code;
+    }
+    if (*filling == NULL)
+        code = open_pack(session, kind, err);
+    if (code == CB_OK)
+        code = cb_pack_append(*filling, entry, stored, err);
+    if (code == CB_OK && ((*filling)->size_bytes >= session->request.pack_bytes ||
+                          (*filling)->count >= CB_PACK_CHUNKS_MAX))
+        code = seal(session, kind, err);
+    if (code != CB_OK)
+        remember_failure(session, err);
+    return code;
+}
+
+static cb_code append(cb_session *session, cb_pack_kind kind, cb_pack_entry *entry, cb_bytes stored,
+                      cb_error *err)
+{
+    cb_code code;
+
+    pthread_mutex_lock(&session->pack_lock);
+    code = append_locked(session, kind, entry, stored, err);
+    pthread_mutex_unlock(&session->pack_lock);
+    return code;
+}
+
+/* ---- put -------------------------------------------------------------------------------- */
+
+/* Enter the id as ours; *is_new false when another thread was quicker. */
+static cb_code claim(cb_session *session, const cb_hash *id, bool *is_new, cb_error *err)
+{
+    cb_code code = CB_OK;
+
+    pthread_mutex_lock(&session->lock);
+    *is_new = !set_has(&session->known, id);
+    if (*is_new)
+        code = set_add(&session->known, id, err);
+    pthread_mutex_unlock(&session->lock);
+    return code;
+}
+
+static void count_new(cb_session *session, cb_pack_kind kind, uint64_t raw_bytes,
+                      uint64_t stored_bytes)
+{
+    pthread_mutex_lock(&session->lock);
+    if (kind == CB_PACK_DATA) {
+        session->counts.new_chunks++;
+        session->counts.new_bytes += raw_bytes;
+    }
+    session->counts.stored_bytes += stored_bytes;
+    pthread_mutex_unlock(&session->lock);
+}
+
+static cb_code store_new(cb_session *session, unsigned worker, cb_pack_kind kind, cb_bytes raw,
+                         cb_put_result *out, cb_error *err)
+{
+    cb_repo_worker *own = cb_repo_worker_of(session->workers, worker);
+    cb_pack_entry entry = {.id = out->id, .raw_bytes = (uint32_t)raw.size};
+    cb_codec used;
+    cb_bytes stored;
+    cb_code code = cb_repo_worker_ready(own, err);
+
+    if (code != CB_OK)
+        return code;
+    own->stored.size = 0;
+    code = cb_compress(own->compressor, session->request.codec, session->request.codec_level, raw,
+                       &own->stored, &used, err);
+    if (code != CB_OK)
+        return code;
+    entry.codec = (uint8_t)used;
+    stored = used == CB_CODEC_RAW ? raw : cb_buf_bytes(&own->stored);
+    code = append(session, kind, &entry, stored, err);
+    if (code != CB_OK)
+        return code;
+    out->is_new = true;
+    out->stored_bytes = (uint32_t)stored.size;
+    count_new(session, kind, raw.size, stored.size);
+    return CB_OK;
+}
+
+/* A chunk that was claimed and not stored must not be relied upon by anyone. */
+static cb_code fail_session(cb_session *session, cb_error *err)
+{
+    pthread_mutex_lock(&session->pack_lock);
+    remember_failure(session, err);
+    pthread_mutex_unlock(&session->pack_lock);
+    return err->code;
+}
+
+cb_code cb_session_put_kind(cb_session *session, unsigned worker, cb_pack_kind kind, cb_bytes raw,
+                            cb_put_result *out, cb_error *err)
+{
+    bool found;
+    bool is_new;
+    cb_code code;
+
+    memset(out, 0, sizeof(*out));
+    if (raw.size == 0 || raw.size > CB_CHUNK_BYTES_MAX)
+        return cb_fail(err, CB_INTERNAL, "a chunk of %zu bytes cannot be stored", raw.size);
+    cb_sha256(raw, &out->id);
+    code = cb_session_look_up(session, &out->id, &found, err);
+    if (code != CB_OK || found)
+        return code;
+    code = claim(session, &out->id, &is_new, err);
+    if (code == CB_OK && is_new) {
+        code = store_new(session, worker, kind, raw, out, err);
+        if (code != CB_OK)
+            return fail_session(session, err);
+    }
+    return code;
+}
+
+cb_code cb_session_put(cb_session *session, unsigned worker, cb_bytes raw, cb_put_result *out,
+                       cb_error *err)
+{
+    return cb_session_put_kind(session, worker, CB_PACK_DATA, raw, out, err);
+}
+
+cb_code cb_session_copy_stored(cb_session *session, cb_pack_kind kind, cb_pack_entry entry,
+                               cb_bytes stored, cb_error *err)
+{
+    bool is_new;
+    cb_code code = claim(session, &entry.id, &is_new, err);
+
+    if (code == CB_OK && is_new)
+        code = append(session, kind, &entry, stored, err);
+    return code;
+}
+
+cb_session_counts cb_session_counts_of(cb_session *session)
+{
+    cb_session_counts counts;
+
+    pthread_mutex_lock(&session->lock);
+    counts = session->counts;
+    pthread_mutex_unlock(&session->lock);
+    return counts;
+}
+
+/* ---- flush ------------------------------------------------------------------------------ */
+
+static cb_code flush_packs(cb_session *session, cb_error *err)
+{
+    cb_code code = CB_OK;
+
+    pthread_mutex_lock(&session->pack_lock);
+    for (size_t i = 0; i < CB_LENGTH(session->filling) && code == CB_OK; i++)
+        if (session->filling[i] != NULL && session->failure.code == CB_OK)
+            code = seal(session, (cb_pack_kind)(CB_PACK_DATA + i), err);
+    while ((session->sealed_count > 0 && session->failure.code == CB_OK) || session->finishing)
+        pthread_cond_wait(&session->pack_changed, &session->pack_lock);
+    if (code == CB_OK && session->failure.code != CB_OK) {
+        *err = session->failure;
+        code = err->code;
+    }
+    if (code != CB_OK)
+        remember_failure(session, err);
+    pthread_mutex_unlock(&session->pack_lock);
+    return code;
+}
+
+/* Packs that we may have relied upon, but no index object names: name them, before the manifest. */
+static cb_code adopt_packs(cb_session *session, cb_error *err)
+{
+    cb_index *index = &session->repo->index;
+    cb_code code = CB_OK;
+
+    for (size_t i = 0; i < session->usable_count && code == CB_OK; i++) {
+        const cb_pack_info *pack = &index->packs[i];
+        cb_footer footer;
+
+        if (!session->usable[i] || !pack->adopted)
+            continue;
+        code = cb_footer_read(session->repo->store, session->repo->id, pack->id, pack->size_bytes,
+                              &footer, err);
+        if (code == CB_OK)
+            code = cb_index_builder_add(&session->pending, pack->id, footer.kind, footer.entries,
+                                        footer.count, err);
+        cb_footer_free(&footer);
+        if (code == CB_OK && session->pending.count >= ADOPT_CHUNKS_MAX)
+            code = write_pending(session, err);
+    }
+    return code;
+}
+
+cb_code cb_session_flush(cb_session *session, cb_error *err)
+{
+    cb_code code = flush_packs(session, err);
+
+    if (code == CB_OK)
+        code = adopt_packs(session, err);
+    if (code == CB_OK)
+        code = write_pending(session, err);
+    if (code != CB_OK)
+        return fail_session(session, err);
+    return CB_OK;
+}

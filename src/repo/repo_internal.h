@@ -1,0 +1,208 @@
+/*
+ * repo_internal.h - what the files of this room share.
+ *
+ * The state of a repository in one process: its table of chunks (behind a lock), its workers'
+ * buffers. All else is read anew from the store when it is needed: other processes change it.
+ */
+#ifndef CB_REPO_REPO_INTERNAL_H
+#define CB_REPO_REPO_INTERNAL_H
+
+#include "repo/index.h"
+#include "repo/repo.h"
+
+#include "base/process.h"
+#include "codec/field.h"
+
+enum {
+    CB_WORKERS_MAX = 64,
+    CB_WORKER_SELF = CB_WORKERS_MAX, /* the thread that opened the repository */
+    CB_SESSION_ID_BYTES = 16,
+    CB_SMALL_OBJECT_MAX = 64 << 10,
+};
+
+#define CB_NAME_RECLAIM "~reclaim"
+#define CB_NAME_REPAIR  "~repair"
+
+typedef struct cb_repo_worker {
+    cb_compressor *compressor;
+    cb_buf stored; /* as read from or written to a pack */
+} cb_repo_worker;
+
+struct cb_repo {
+    cb_ctx *ctx;
+    cb_store *store;
+    uint8_t id[CB_REPO_ID_BYTES];
+    uint8_t fingerprint_secret[CB_FINGERPRINT_SECRET_BYTES];
+    cb_repo_facts facts;
+    uint64_t manifest_loads; /* how many manifests were read whole so far */
+    cb_repo_worker workers[CB_WORKERS_MAX + 1];
+
+    pthread_rwlock_t lock; /* guards what follows */
+    cb_index index;
+    bool index_is_loaded;
+    uint64_t index_generation; /* counts the loads */
+};
+
+/* ---- objects ---- */
+
+/* Read and check an object; `view` borrows from `raw`. Errors: those of cb_store_get and
+   cb_object_parse; CB_CORRUPT past `limit` bytes. */
+CB_MUST_USE cb_code cb_object_read(cb_repo *repo, const char *key, size_t limit, cb_buf *raw,
+                                   cb_object_view *view, cb_error *err);
+/* Build and store. With CB_PUT_NEW: CB_EXISTS when the key is taken. */
+CB_MUST_USE cb_code cb_object_write(cb_repo *repo, cb_object_kind kind, const char *key,
+                                    cb_put_mode mode, cb_bytes payload, cb_error *err);
+
+cb_repo_worker *cb_repo_worker_of(cb_repo_worker *workers, unsigned worker);
+/* Make the worker's compressor, once. */
+CB_MUST_USE cb_code cb_repo_worker_ready(cb_repo_worker *worker, cb_error *err);
+void cb_repo_worker_free(cb_repo_worker *worker);
+
+/* ---- manifests ---- */
+
+typedef struct cb_manifest_key {
+    cb_manifest_ref ref;
+    uint64_t size_bytes;
+    bool is_tombstone;
+} cb_manifest_key;
+
+/* What stands at the manifest keys of `name` (NULL: all), tombstones included, by name and number.
+   The caller frees *out with free(). */
+CB_MUST_USE cb_code cb_manifest_scan(cb_repo *repo, const char *name, cb_manifest_key **out,
+                                     size_t *count, cb_error *err);
+
+CB_MUST_USE cb_code cb_manifest_render(const cb_manifest *manifest,
+                                       const uint8_t session_id[CB_SESSION_ID_BYTES], cb_buf *into,
+                                       cb_error *err);
+/* `session_id` may be NULL. */
+CB_MUST_USE cb_code cb_manifest_parse(cb_bytes payload, cb_manifest **out, uint8_t *session_id,
+                                      cb_error *err);
+
+/* ---- sessions, as others see them ---- */
+
+typedef struct cb_session_info {
+    char name[CB_NAME_MAX + 1];
+    uint64_t number;
+    bool has_open;
+    bool has_ended;
+    uint64_t beats;  /* objects, by number + 1 of the highest */
+    int64_t last_us; /* newest open or beat, by the store's clock */
+} cb_session_info;
+
+/* Sessions of `name` (NULL: all), by name and number. The caller frees *out with free(). */
+CB_MUST_USE cb_code cb_session_scan(cb_repo *repo, const char *name, cb_session_info **out,
+                                    size_t *count, cb_error *err);
+
+typedef struct cb_session_open_record {
+    uint8_t id[CB_SESSION_ID_BYTES];
+    cb_process_identity process;
+    int64_t started_us;
+    int64_t stale_limit_us;
+    char manifest_key[CB_KEY_MAX]; /* "" for sessions that commit no manifest */
+} cb_session_open_record;
+
+CB_MUST_USE cb_code cb_session_open_render(const cb_session_open_record *record, cb_buf *into,
+                                           cb_error *err);
+CB_MUST_USE cb_code cb_session_open_parse(cb_bytes payload, cb_session_open_record *out,
+                                          cb_error *err);
+CB_MUST_USE cb_code cb_session_open_read(cb_repo *repo, const char *name, uint64_t number,
+                                         cb_session_open_record *out, cb_error *err);
+
+/* ---- reclaim lists ---- */
+
+typedef struct cb_pack_id {
+    uint8_t bytes[CB_PACK_ID_BYTES];
+} cb_pack_id;
+
+typedef struct cb_reclaim_list {
+    uint64_t number;
+    bool has_suspect, has_wait, has_verdict;
+    bool is_read; /* packs holds the doomed (with a verdict) or the suspects (without) */
+    cb_pack_id *packs;
+    size_t count;
+} cb_reclaim_list;
+
+typedef struct cb_reclaim_lists {
+    cb_reclaim_list *lists; /* by number */
+    size_t count;
+    size_t capacity;
+} cb_reclaim_lists;
+
+void cb_reclaim_lists_free(cb_reclaim_lists *lists);
+/*
+ * LIST reclaim/ and read what the listing shows: every suspect list without verdict, and with
+ * `verdicts` all verdicts too. A list that is judged meanwhile is listed again.
+ */
+CB_MUST_USE cb_code cb_reclaim_lists_read(cb_repo *repo, bool verdicts, cb_reclaim_lists *out,
+                                          cb_error *err);
+/* Read the verdicts that were left out. */
+CB_MUST_USE cb_code cb_reclaim_lists_complete(cb_repo *repo, cb_reclaim_lists *lists,
+                                              cb_error *err);
+bool cb_reclaim_lists_pending(const cb_reclaim_lists *lists); /* one has no verdict yet */
+bool cb_reclaim_lists_have(const cb_reclaim_lists *lists, const uint8_t pack[CB_PACK_ID_BYTES]);
+
+CB_MUST_USE cb_code cb_pack_list_render(const cb_pack_id *packs, size_t count, cb_buf *into,
+                                        cb_error *err);
+CB_MUST_USE cb_code cb_pack_list_parse(cb_bytes payload, cb_pack_id **out, size_t *count,
+                                       cb_error *err);
+
+/* ---- index ---- */
+
+/* Read all index objects, the list of packs, and the footers of packs that no object names.
+   The caller holds repo->lock for writing. */
+CB_MUST_USE cb_code cb_index_load_locked(cb_repo *repo, cb_error *err);
+/* Load again if the index objects in the store are others than those that were read. */
+CB_MUST_USE cb_code cb_index_refresh(cb_repo *repo, bool *changed, cb_error *err);
+void cb_index_forget(cb_repo *repo); /* the next use loads it anew */
+
+/* Write what the builder holds as one new index object whose id begins with `session_id`. */
+CB_MUST_USE cb_code cb_index_object_write(cb_repo *repo, const uint8_t *session_id,
+                                          cb_index_builder *builder,
+                                          uint8_t id_out[CB_PACK_ID_BYTES], cb_error *err);
+/* Add all packs of an index object to the builder, but those for which `drop` says so. */
+typedef bool cb_index_drop(void *arg, const uint8_t pack[CB_PACK_ID_BYTES]);
+CB_MUST_USE cb_code cb_index_object_collect(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES],
+                                            cb_index_drop *drop, void *arg,
+                                            cb_index_builder *builder, size_t *dropped,
+                                            cb_error *err);
+/* One merge of eight objects of a level, if there are as many. */
+CB_MUST_USE cb_code cb_index_merge(cb_repo *repo, const uint8_t *session_id, cb_error *err);
+
+/* List index/ into an array that the caller frees. */
+CB_MUST_USE cb_code cb_index_list(cb_repo *repo, cb_index_object **out, size_t *count,
+                                  cb_error *err);
+
+/* ---- chunks and the item table ---- */
+
+/* One item of a table, parsed; borrows from the chunk. */
+typedef struct cb_item_record {
+    cb_item item;
+    cb_bytes entries; /* inline, 48 bytes each */
+    cb_bytes pages;   /* ids, 32 bytes each */
+} cb_item_record;
+
+enum {
+    CB_ENTRY_BYTES = CB_HASH_BYTES + CB_FINGERPRINT_BYTES,
+    CB_INLINE_ENTRIES = 16,
+    CB_PAGE_ENTRIES = 1024,
+    CB_ITEM_CHUNK_SOFT = 256 << 10,
+};
+
+/* Take the next record off `rest`. `path` is kept NUL-terminated in `text`. */
+CB_MUST_USE cb_code cb_item_record_next(cb_bytes *rest, cb_buf *text, cb_item_record *out,
+                                        cb_error *err);
+CB_MUST_USE cb_code cb_page_check(const cb_item *item, uint64_t page, size_t page_bytes,
+                                  cb_error *err);
+void cb_entry_parse(const uint8_t *at, cb_entry *out);
+void cb_entry_render(const cb_entry *entry, uint8_t out[CB_ENTRY_BYTES]);
+
+/* ---- session ---- */
+
+/* Copy a chunk as it is stored into a new pack of the session (reclaim). */
+CB_MUST_USE cb_code cb_session_copy_stored(cb_session *session, cb_pack_kind kind,
+                                           cb_pack_entry entry, cb_bytes stored, cb_error *err);
+/* Finish packs and write their index. */
+CB_MUST_USE cb_code cb_session_flush(cb_session *session, cb_error *err);
+const uint8_t *cb_session_id(const cb_session *session);
+
+#endif
