@@ -55,11 +55,21 @@ static cb_code wrap(const char *text, size_t indent, cb_buf *out, cb_error *err)
     return code == CB_OK && column > 0 ? cb_buf_append(out, "\n", 1, err) : code;
 }
 
+/* `left` stands before the summary's first line, or above it where it is too long. */
 static cb_code entry(const char *left, const char *summary, cb_buf *out, cb_error *err)
 {
-    if (strlen(left) + 4 > COLUMN)
-        return cb_buf_format(out, err, "  %s\n%*s%s\n", left, COLUMN, "", summary);
-    return cb_buf_format(out, err, "  %-*s%s\n", COLUMN - 2, left, summary);
+    size_t size = strlen(left);
+    size_t at;
+    cb_code code = CB_OK;
+
+    if (size + 4 > COLUMN)
+        code = cb_buf_format(out, err, "  %s\n", left);
+    at = out->size;
+    if (code == CB_OK)
+        code = wrap(summary, COLUMN, out, err);
+    if (code == CB_OK && size + 4 <= COLUMN)
+        memcpy(out->data + at + 2, left, size);
+    return code;
 }
 
 /* "--log-level LEVEL", "-q, --quiet" */
@@ -212,7 +222,7 @@ cb_code cb_help_option(cb_option_id id, cb_buf *out, cb_error *err)
 static cb_code help_about(const char *word, cb_buf *out, cb_error *err)
 {
     const char *name = word + (cb_has_prefix(word, "--") ? 2 : 0);
-    cb_command_id command = cb_command_find(word);
+    cb_command_id command = cb_command_named(word);
     bool negated;
     cb_option_id option = cb_option_find(name, strlen(name), &negated);
     const char *near;

@@ -123,7 +123,7 @@ static cb_code take_command(cutter *self, const char *word, cb_error *err)
 {
     const char *near;
 
-    self->out->command = cb_command_find(word);
+    self->out->command = cb_command_named(word);
     if (self->out->command == CB_COMMAND_END) {
         near = cb_command_suggest(word);
         cb_fail(err, CB_USAGE, "there is no command '%s'", word);

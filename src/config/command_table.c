@@ -147,7 +147,7 @@ const cb_command cb_commands[CB_COMMAND_END] = {
         .name = "schedule",
         .operands = "[SOURCE]",
         .max_operands = 1,
-        .summary = "systemd timer or crontab line for a backup and its retention",
+        .summary = "systemd timer or crontab line for backup and retention",
         .detail =
             "Prints what would run SOURCE's backup, followed by expire when --keep rules are "
             "given; --install installs it: a systemd timer and service (of the user, or of the "
@@ -219,7 +219,7 @@ static bool is_word_of(const char *words, const char *name)
     return false;
 }
 
-cb_command_id cb_command_find(const char *name)
+cb_command_id cb_command_named(const char *name)
 {
     for (unsigned i = 0; i < CB_COMMAND_END; i++)
         if (strcmp(cb_commands[i].name, name) == 0 || is_word_of(cb_commands[i].aliases, name))

@@ -52,7 +52,7 @@ typedef struct cb_command {
 extern const cb_command cb_commands[CB_COMMAND_END];
 
 /* By name or alias; CB_COMMAND_END when there is none. */
-cb_command_id cb_command_find(const char *name);
+cb_command_id cb_command_named(const char *name);
 
 /* The command's name most like `name`, or NULL when none comes near. */
 const char *cb_command_suggest(const char *name);

@@ -156,11 +156,13 @@ static cb_code parse_flag(const char *text, int64_t *number, cb_error *err)
 static cb_code parse_count(const cb_option *option, const char *text, int64_t *number,
                            cb_error *err)
 {
-    cb_code code = cb_parse_i64(text, number, err);
+    cb_error ignored = {0}; /* its range would be that of the type, not of the option */
 
-    if (code != CB_OK)
-        return code;
-    return check_range(option, text, *number, err);
+    if (cb_parse_i64(text, number, &ignored) == CB_OK && *number >= option->min &&
+        *number <= option->max)
+        return CB_OK;
+    return cb_fail(err, CB_USAGE, "'%s' is not a whole number from %lld to %lld", text,
+                   (long long)option->min, (long long)option->max);
 }
 
 cb_code cb_value_parse(cb_option_id id, const char *text, int64_t *number, cb_error *err)
