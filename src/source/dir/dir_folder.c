@@ -38,11 +38,11 @@ cb_code cb_dir_apply(cb_dir_target *target, const cb_dir_object *object, const c
 
 cb_code cb_dir_folder_fd(cb_dir_target *target, cb_dir_folder *folder, int *out, cb_error *err)
 {
+    size_t size = folder->parent == NULL ? 0 : strlen(folder->path);
     cb_code code = CB_OK;
 
     if (folder->fd < 0)
-        code =
-            cb_dir_open_beneath(target->root, folder->path, strlen(folder->path), &folder->fd, err);
+        code = cb_dir_open_beneath(target->root, folder->path, size, &folder->fd, err);
     *out = folder->fd;
     return code;
 }

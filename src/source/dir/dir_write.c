@@ -472,42 +472,59 @@ static cb_code descriptor(cb_dir_target *target, uint32_t number, bool for_writi
     return code;
 }
 
+/* Say of which file a failure speaks. */
+static cb_code in_item(cb_dir_target *target, uint32_t number, cb_error *err)
+{
+    const cb_dir_slot *s;
+
+    pthread_mutex_lock(&target->lock);
+    s = find_slot(target, number);
+    cb_context(err, "'%s'", s != NULL ? s->path : "?");
+    pthread_mutex_unlock(&target->lock);
+    return err->code;
+}
+
 cb_code cb_dir_target_read(cb_target *base, uint32_t item, uint64_t offset, uint32_t length,
                            cb_buf *into, cb_error *err)
 {
+    cb_dir_target *target = (cb_dir_target *)base;
     int fd;
     size_t got;
-    cb_code code = descriptor((cb_dir_target *)base, item, false, &fd, err);
+    cb_code code = descriptor(target, item, false, &fd, err);
 
+    if (code != CB_OK)
+        return code;
+    code = cb_buf_reserve(into, length, err);
     if (code == CB_OK)
-        code = cb_buf_reserve(into, length, err);
-    if (code == CB_OK)
-        code = cb_file_read(fd, "file in the target", offset, into->data + into->size, length, &got,
-                            err);
-    if (code == CB_OK)
-        into->size += got;
-    return code;
+        code = cb_file_read(fd, base->path, offset, into->data + into->size, length, &got, err);
+    if (code != CB_OK)
+        return in_item(target, item, err);
+    into->size += got;
+    return CB_OK;
 }
 
 cb_code cb_dir_target_write(cb_target *base, uint32_t item, uint64_t offset, cb_bytes data,
                             cb_error *err)
 {
+    cb_dir_target *target = (cb_dir_target *)base;
     int fd;
-    cb_code code = descriptor((cb_dir_target *)base, item, true, &fd, err);
+    cb_code code = descriptor(target, item, true, &fd, err);
 
-    if (code == CB_OK)
-        code = cb_file_write(fd, "file in the target", offset, data.data, data.size, err);
-    return code;
+    if (code != CB_OK)
+        return code;
+    if (cb_file_write(fd, base->path, offset, data.data, data.size, err) != CB_OK)
+        return in_item(target, item, err);
+    return CB_OK;
 }
 
-static cb_code write_zeros(int fd, uint64_t offset, uint32_t length, cb_error *err)
+static cb_code write_zeros(cb_target *base, int fd, uint64_t offset, uint32_t length, cb_error *err)
 {
     uint8_t *zeros = calloc(1, length);
     cb_code code;
 
     if (zeros == NULL)
         return cb_fail_memory(err, length);
-    code = cb_file_write(fd, "file in the target", offset, zeros, length, err);
+    code = cb_file_write(fd, base->path, offset, zeros, length, err);
     free(zeros);
     return code;
 }
@@ -530,7 +547,9 @@ cb_code cb_dir_target_hole(cb_target *base, uint32_t item, uint64_t offset, uint
         return code;
     if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, length) == 0)
         return CB_OK;
-    return write_zeros(fd, offset, length, err);
+    if (write_zeros(base, fd, offset, length, err) != CB_OK)
+        return in_item(target, item, err);
+    return CB_OK;
 }
 
 /* ---- done ----------------------------------------------------------------------------------- */
