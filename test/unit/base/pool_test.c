@@ -76,6 +76,23 @@ static void test_the_first_error_wins_and_stays(void **state)
     cb_pool_free(pool);
 }
 
+static void test_an_error_drops_what_waits(void **state)
+{
+    static tally all;
+    cb_error err = {0};
+    cb_pool *pool;
+    cb_code code = CB_OK;
+
+    (void)state;
+    all = (tally){.fail_at = 0, .pause_ns = 20000000};
+    assert_ok(cb_pool_new(1, JOBS, sizeof(int), count, &all, &pool, &err));
+    for (int i = 0; i < JOBS && code == CB_OK; i++)
+        code = cb_pool_submit(pool, &i, &err);
+    assert_code(CB_CORRUPT, cb_pool_drain(pool, &err));
+    assert_int_equal(atomic_load(&all.total), 0);
+    cb_pool_free(pool);
+}
+
 static void test_free_drops_what_waits(void **state)
 {
     static tally all;
@@ -97,6 +114,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_job_runs_once),
         cmocka_unit_test(test_the_first_error_wins_and_stays),
+        cmocka_unit_test(test_an_error_drops_what_waits),
         cmocka_unit_test(test_free_drops_what_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
