@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "base/time.h"
+#include "cli/schedule.h"
 
 #include <stdlib.h>
 
@@ -410,6 +411,25 @@ cb_code cb_json_repair(const cb_repair_result *result, cb_buf *out, cb_error *er
     set_number(&self, "packs", result->packs);
     set_number(&self, "chunks", result->chunks);
     set_damage(&self, result->damaged, result->damaged_count);
+    return dump(self.json, out, err);
+}
+
+cb_code cb_json_schedules(const struct cb_schedule_entry *entries, size_t count, cb_buf *out,
+                          cb_error *err)
+{
+    object self = object_new();
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < count; i++) {
+        object item = object_new();
+
+        set_text(&item, "name", entries[i].name);
+        set_text(&item, "kind", entries[i].kind);
+        set_text(&item, "when", entries[i].when);
+        set_text(&item, "place", entries[i].place);
+        push(&array, item);
+    }
+    set(&self, "schedules", array);
     return dump(self.json, out, err);
 }
 

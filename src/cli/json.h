@@ -23,6 +23,10 @@ CB_MUST_USE cb_code cb_json_expire(cb_expire_result *const *results, size_t coun
 CB_MUST_USE cb_code cb_json_copy(const cb_copy_result *result, cb_buf *out, cb_error *err);
 CB_MUST_USE cb_code cb_json_repo(const cb_repo_result *result, cb_buf *out, cb_error *err);
 CB_MUST_USE cb_code cb_json_repair(const cb_repair_result *result, cb_buf *out, cb_error *err);
+/* {"schedules":[{"name","kind","when","place"}]} */
+struct cb_schedule_entry;
+CB_MUST_USE cb_code cb_json_schedules(const struct cb_schedule_entry *entries, size_t count,
+                                      cb_buf *out, cb_error *err);
 /* An object of texts: for the small answers (version, schedule). */
 CB_MUST_USE cb_code cb_json_pairs(const cb_pair *pairs, size_t count, cb_buf *out, cb_error *err);
 /* {"error":{"code","message","hint"}} */

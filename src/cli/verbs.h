@@ -19,6 +19,7 @@ cb_verb cb_verb_copy;
 cb_verb cb_verb_init;
 cb_verb cb_verb_repo;
 cb_verb cb_verb_repair;
+cb_verb cb_verb_schedule;
 cb_verb cb_verb_help;
 cb_verb cb_verb_version;
 cb_verb cb_verb_completion;
