@@ -151,14 +151,16 @@ bool cb_reclaim_lists_pending(const cb_reclaim_lists *lists)
     return false;
 }
 
+bool cb_reclaim_list_has(const cb_reclaim_list *list, const uint8_t pack[CB_PACK_ID_BYTES])
+{
+    return list->count > 0 &&
+           bsearch(pack, list->packs, list->count, sizeof(*list->packs), compare_ids) != NULL;
+}
+
 bool cb_reclaim_lists_have(const cb_reclaim_lists *lists, const uint8_t pack[CB_PACK_ID_BYTES])
 {
-    for (size_t i = 0; i < lists->count; i++) {
-        const cb_reclaim_list *list = &lists->lists[i];
-
-        if (list->count > 0 &&
-            bsearch(pack, list->packs, list->count, sizeof(*list->packs), compare_ids) != NULL)
+    for (size_t i = 0; i < lists->count; i++)
+        if (cb_reclaim_list_has(&lists->lists[i], pack))
             return true;
-    }
     return false;
 }

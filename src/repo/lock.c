@@ -96,35 +96,40 @@ static void describe(const cb_session *session, const holder *seen, char *text, 
         snprintf(text, size, "session %" PRIu64 " of '%s'", seen->number, session->name);
 }
 
+cb_patience cb_patience_begin(cb_ctx *ctx, int64_t wait_us)
+{
+    return (cb_patience){cb_now_us(ctx), cb_monotonic_us(), wait_us};
+}
+
+bool cb_patience_is_over(cb_ctx *ctx, const cb_patience *patience)
+{
+    return cb_now_us(ctx) - patience->begun_us >= patience->wait_us ||
+           cb_monotonic_us() - patience->begun_monotonic_us >= patience->wait_us;
+}
+
 cb_code cb_session_wait_lock(cb_session *session, cb_error *err)
 {
     cb_ctx *ctx = session->repo->ctx;
-    int64_t begun_us = cb_now_us(ctx);
-    int64_t begun_monotonic_us = cb_monotonic_us();
+    cb_patience patience = cb_patience_begin(ctx, session->request.lock_wait_us);
     holder seen = {0};
     bool told = false;
 
     for (;;) {
         char who[512];
-        int64_t waited_us;
         bool found;
         cb_code code = find_holder(session, &seen, &found, err);
 
         if (code != CB_OK || !found)
             return code;
         describe(session, &seen, who, sizeof(who));
-        if (!told && session->request.lock_wait_us > 0)
-            cb_event_text(ctx, CB_EVENT_WAITING, "waiting for %s", who);
-        told = true;
-        /* By the context's clock, but a clock that jumps back must not make us wait for ever. */
-        waited_us = cb_now_us(ctx) - begun_us;
-        if (waited_us < cb_monotonic_us() - begun_monotonic_us)
-            waited_us = cb_monotonic_us() - begun_monotonic_us;
-        if (waited_us >= session->request.lock_wait_us) {
+        if (cb_patience_is_over(ctx, &patience)) {
             cb_fail(err, CB_BUSY, "busy: %s", who);
             cb_hint(err, "Wait for it, or wait longer with --lock-wait.");
             return err->code;
         }
+        if (!told)
+            cb_event_text(ctx, CB_EVENT_WAITING, "waiting for %s", who);
+        told = true;
         code = cb_sleep_us(ctx, POLL_US, err);
         if (code != CB_OK)
             return code;

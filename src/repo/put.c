@@ -12,60 +12,6 @@ enum { PENDING_CHUNKS_MAX = 1 << 17, ADOPT_CHUNKS_MAX = 1 << 17 };
 
 #define PENDING_BYTES_MAX ((uint64_t)1 << 30)
 
-/* ---- the set of ids --------------------------------------------------------------------- */
-
-static bool slot_is_free(const uint8_t *slot)
-{
-    static const uint8_t none[CB_INDEX_PREFIX_BYTES];
-
-    return memcmp(slot, none, sizeof(none)) == 0;
-}
-
-/* Where the id is or would be. Ids are hashes: their first bytes are as good as any. */
-static uint8_t *find_slot(uint8_t (*slots)[CB_INDEX_PREFIX_BYTES], size_t slot_count,
-                          const uint8_t *prefix)
-{
-    size_t at = (size_t)cb_get_u64(prefix) & (slot_count - 1);
-
-    while (!slot_is_free(slots[at]) && memcmp(slots[at], prefix, CB_INDEX_PREFIX_BYTES) != 0)
-        at = (at + 1) & (slot_count - 1);
-    return slots[at];
-}
-
-static cb_code grow_set(cb_id_set *set, cb_error *err)
-{
-    size_t slot_count = set->slot_count == 0 ? 256 : set->slot_count * 2;
-    uint8_t(*slots)[CB_INDEX_PREFIX_BYTES] = calloc(slot_count, sizeof(*slots));
-
-    if (slots == NULL)
-        return cb_fail_memory(err, slot_count * sizeof(*slots));
-    for (size_t i = 0; i < set->slot_count; i++)
-        if (!slot_is_free(set->slots[i]))
-            memcpy(find_slot(slots, slot_count, set->slots[i]), set->slots[i], sizeof(*slots));
-    free(set->slots);
-    set->slots = slots;
-    set->slot_count = slot_count;
-    return CB_OK;
-}
-
-static bool set_has(const cb_id_set *set, const cb_hash *id)
-{
-    return set->slot_count > 0 && !slot_is_free(find_slot(set->slots, set->slot_count, id->bytes));
-}
-
-static cb_code set_add(cb_id_set *set, const cb_hash *id, cb_error *err)
-{
-    cb_code code = CB_OK;
-
-    if (set->count * 3 >= set->slot_count * 2)
-        code = grow_set(set, err);
-    if (code != CB_OK)
-        return code;
-    memcpy(find_slot(set->slots, set->slot_count, id->bytes), id->bytes, CB_INDEX_PREFIX_BYTES);
-    set->count++;
-    return CB_OK;
-}
-
 /* ---- looking up ------------------------------------------------------------------------- */
 
 /* Which packs may be relied upon: there, and neither doomed nor suspected when we opened. */
@@ -130,7 +76,7 @@ cb_code cb_session_look_up(cb_session *session, const cb_hash *id, bool *found, 
     cb_code code = CB_OK;
 
     pthread_mutex_lock(&session->lock);
-    *found = set_has(&session->known, id);
+    *found = cb_id_set_has(&session->known, id->bytes);
     if (!*found && !session->request.full)
         code = look_up_locked(session, id, found, err);
     pthread_mutex_unlock(&session->lock);
@@ -315,9 +261,9 @@ static cb_code claim(cb_session *session, const cb_hash *id, bool *is_new, cb_er
     cb_code code = CB_OK;
 
     pthread_mutex_lock(&session->lock);
-    *is_new = !set_has(&session->known, id);
+    *is_new = !cb_id_set_has(&session->known, id->bytes);
     if (*is_new)
-        code = set_add(&session->known, id, err);
+        code = cb_id_set_add(&session->known, id->bytes, err);
     pthread_mutex_unlock(&session->lock);
     return code;
 }

@@ -35,6 +35,7 @@ struct cb_repo {
     uint8_t fingerprint_secret[CB_FINGERPRINT_SECRET_BYTES];
     cb_repo_facts facts;
     uint64_t manifest_loads; /* how many manifests were read whole so far */
+    bool single_threaded;    /* sessions of our own (reclaim, repair) run no threads either */
     cb_repo_worker workers[CB_WORKERS_MAX + 1];
 
     pthread_rwlock_t lock; /* guards what follows */
@@ -139,6 +140,7 @@ CB_MUST_USE cb_code cb_reclaim_lists_read(cb_repo *repo, bool verdicts, cb_recla
 CB_MUST_USE cb_code cb_reclaim_lists_complete(cb_repo *repo, cb_reclaim_lists *lists,
                                               cb_error *err);
 bool cb_reclaim_lists_pending(const cb_reclaim_lists *lists); /* one has no verdict yet */
+bool cb_reclaim_list_has(const cb_reclaim_list *list, const uint8_t pack[CB_PACK_ID_BYTES]);
 bool cb_reclaim_lists_have(const cb_reclaim_lists *lists, const uint8_t pack[CB_PACK_ID_BYTES]);
 
 CB_MUST_USE cb_code cb_pack_list_render(const cb_pack_id *packs, size_t count, cb_buf *into,
@@ -195,6 +197,47 @@ CB_MUST_USE cb_code cb_page_check(const cb_item *item, uint64_t page, size_t pag
                                   cb_error *err);
 void cb_entry_parse(const uint8_t *at, cb_entry *out);
 void cb_entry_render(const cb_entry *entry, uint8_t out[CB_ENTRY_BYTES]);
+
+/* ---- a set of chunk ids ---- */
+
+/* Open addressing over the first half of each id; the all-zero id is never in it. Zero-initialised
+   is empty. Memory: 24 to 48 bytes an id. */
+typedef struct cb_id_set {
+    uint8_t (*slots)[CB_INDEX_PREFIX_BYTES];
+    size_t slot_count;
+    size_t count;
+} cb_id_set;
+
+void cb_id_set_free(cb_id_set *set);
+bool cb_id_set_has(const cb_id_set *set, const uint8_t prefix[CB_INDEX_PREFIX_BYTES]);
+CB_MUST_USE cb_code cb_id_set_add(cb_id_set *set, const uint8_t prefix[CB_INDEX_PREFIX_BYTES],
+                                  cb_error *err);
+
+/* ---- what is needed ---- */
+
+/*
+ * The ids of all chunks that any manifest in the repository names: data, pages, item tables.
+ * Errors: CB_CORRUPT when a manifest, an item table or a page cannot be read: then nothing can be
+ * said about what is not needed.
+ */
+CB_MUST_USE cb_code cb_live_collect(cb_repo *repo, cb_id_set *live, cb_error *err);
+
+/* How long someone waits: by the context's clock, and by the monotonic one, so that a clock that
+   jumps back makes nobody wait for ever. */
+typedef struct cb_patience {
+    int64_t begun_us, begun_monotonic_us, wait_us;
+} cb_patience;
+cb_patience cb_patience_begin(cb_ctx *ctx, int64_t wait_us);
+bool cb_patience_is_over(cb_ctx *ctx, const cb_patience *patience);
+
+/* Is the session without sign of life for longer than its own limit, or its process gone? */
+bool cb_session_is_stale(const cb_session_info *info, const cb_session_open_record *record,
+                         int64_t store_now_us);
+
+/* reclaim_wait.c: returns once no session that may rely on the list's suspects can commit any more,
+   or when the time is over: then *pending says for whom is waited. */
+CB_MUST_USE cb_code cb_reclaim_wait(cb_repo *repo, const cb_reclaim_list *list,
+                                    const cb_patience *patience, char pending[256], cb_error *err);
 
 /* ---- session ---- */
 

@@ -312,6 +312,7 @@ cb_code cb_session_open(cb_repo *repo, const cb_session_request *request, cb_ses
     session->request = *request;
     snprintf(session->name, sizeof(session->name), "%s", request->name);
     session->request.name = session->name;
+    session->request.single_threaded |= repo->single_threaded;
     if (session->request.started_us == 0)
         session->request.started_us = cb_now_us(repo->ctx);
     if (session->request.pack_bytes == 0)
@@ -346,7 +347,7 @@ void cb_session_free(cb_session *session)
     cb_buf_free(&session->items.chunk);
     cb_buf_free(&session->items.record);
     free(session->items.chunks);
-    free(session->known.slots);
+    cb_id_set_free(&session->known);
     free(session->usable);
     cb_index_builder_free(&session->pending);
     cb_reclaim_lists_free(&session->lists);

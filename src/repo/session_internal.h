@@ -14,13 +14,6 @@
 
 enum { CB_SEALED_MAX = 3, CB_PACK_BYTES_DEFAULT = 32 << 20 };
 
-/* Open addressing over the first half of each id; the all-zero id is never put. */
-typedef struct cb_id_set {
-    uint8_t (*slots)[CB_INDEX_PREFIX_BYTES];
-    size_t slot_count;
-    size_t count;
-} cb_id_set;
-
 typedef struct cb_item_writer {
     cb_buf chunk; /* records of the chunk that is being filled */
     cb_buf record;

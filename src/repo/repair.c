@@ -1,0 +1,192 @@
+/*
+ * Making the index again from the packs' footers.
+ *
+ * The new objects are written before the old ones go, and only those go that were there when we
+ * began: a session at work keeps its own. Packs that are damaged or missing are put on a list of
+ * suspects: while it is unjudged every backup looks up each chunk by itself, does not find those,
+ * and stores them again if its source still has them.
+ */
+#include "repo/repo_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/array.h"
+
+enum { FLUSH_CHUNKS = CB_INDEX_ENTRIES_MAX - CB_PACK_CHUNKS_MAX };
+
+typedef struct repair {
+    cb_repo *repo;
+    cb_session *session;
+    cb_pack_damage_visit *visit;
+    void *visit_arg;
+    cb_index_builder builder;
+    cb_pack_id *bad;
+    size_t bad_count;
+    size_t bad_capacity;
+    uint64_t packs, chunks;
+} repair;
+
+static cb_code condemn(repair *run, const cb_pack_info *pack, const char *reason, cb_error *err)
+{
+    char key[CB_KEY_MAX];
+    cb_code code = CB_OK;
+
+    cb_key_pack(key, pack->id);
+    if (run->visit != NULL)
+        run->visit(run->visit_arg, key, reason);
+    if (run->bad_count == run->bad_capacity)
+        code = cb_array_grow(&run->bad, &run->bad_capacity, sizeof(*run->bad), err);
+    if (code == CB_OK)
+        memcpy(run->bad[run->bad_count++].bytes, pack->id, CB_PACK_ID_BYTES);
+    return code;
+}
+
+static cb_code flush(repair *run, cb_error *err)
+{
+    uint8_t id[CB_PACK_ID_BYTES];
+    cb_code code;
+
+    if (run->builder.pack_count == 0)
+        return CB_OK;
+    code = cb_index_object_write(run->repo, cb_session_id(run->session), &run->builder, id, err);
+    cb_index_builder_clear(&run->builder);
+    return code;
+}
+
+static cb_code take_pack(repair *run, const cb_pack_info *pack, cb_error *err)
+{
+    cb_footer footer;
+    cb_code code =
+        cb_footer_read(run->repo->store, run->repo->id, pack->id, pack->size_bytes, &footer, err);
+
+    if (code == CB_CORRUPT || code == CB_UNSUPPORTED) {
+        cb_error why = *err;
+
+        cb_error_clear(err);
+        return condemn(run, pack, why.message, err);
+    }
+    if (code == CB_NOT_FOUND) {
+        cb_error_clear(err); /* removed by a reclaim since it was listed */
+        return CB_OK;
+    }
+    if (code == CB_OK)
+        code = cb_index_builder_add(&run->builder, pack->id, footer.kind, footer.entries,
+                                    footer.count, err);
+    run->packs++;
+    run->chunks += footer.count;
+    cb_footer_free(&footer);
+    if (code == CB_OK && run->builder.count >= FLUSH_CHUNKS)
+        code = flush(run, err);
+    return code;
+}
+
+/* Named by the index, not there, and no verdict removed them. */
+static cb_code find_missing(repair *run, cb_error *err)
+{
+    const cb_index *index = &run->repo->index;
+    cb_reclaim_lists lists;
+    cb_code code = cb_reclaim_lists_read(run->repo, true, &lists, err);
+
+    if (code != CB_OK)
+        return code;
+    for (size_t i = 0; i < index->pack_count && code == CB_OK; i++)
+        if (index->packs[i].indexed && !index->packs[i].exists &&
+            !cb_reclaim_lists_have(&lists, index->packs[i].id))
+            code = condemn(run, &index->packs[i], "it is not there", err);
+    cb_reclaim_lists_free(&lists);
+    return code;
+}
+
+/* Those that a list names already need no other. */
+static cb_code forget_listed(repair *run, cb_error *err)
+{
+    cb_reclaim_lists lists;
+    size_t kept = 0;
+    cb_code code = cb_reclaim_lists_read(run->repo, false, &lists, err);
+
+    if (code != CB_OK)
+        return code;
+    for (size_t i = 0; i < run->bad_count; i++)
+        if (!cb_reclaim_lists_have(&lists, run->bad[i].bytes))
+            run->bad[kept++] = run->bad[i];
+    run->bad_count = kept;
+    cb_reclaim_lists_free(&lists);
+    return CB_OK;
+}
+
+/* A list of suspects needs a number of reclaim's: open and end a session for it. */
+static cb_code suspect_bad(repair *run, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf payload = {0};
+    cb_session_request request = {.name = CB_NAME_RECLAIM};
+    cb_session *session;
+    char key[CB_KEY_MAX];
+    cb_code code = forget_listed(run, err);
+
+    if (code != CB_OK || run->bad_count == 0)
+        return code;
+    code = cb_session_open(run->repo, &request, &session, err);
+    if (code != CB_OK)
+        return code;
+    code = cb_pack_list_render(run->bad, run->bad_count, &payload, err);
+    cb_key_reclaim(key, cb_session_number(session), "suspect");
+    if (code == CB_OK)
+        code = cb_object_write(run->repo, CB_OBJECT_SUSPECT, key, CB_PUT_NEW,
+                               cb_buf_bytes(&payload), err);
+    cb_session_free(session);
+    return code;
+}
+
+static cb_code rebuild(repair *run, cb_error *err)
+{
+    cb_repo *repo = run->repo;
+    cb_index_object *old;
+    size_t old_count;
+    char key[CB_KEY_MAX];
+    cb_code code = cb_index_list(repo, &old, &old_count, err);
+
+    if (code != CB_OK)
+        return code;
+    /* Objects before packs: a pack that an old object names is in the listing or is gone. */
+    cb_index_forget(repo);
+    code = cb_repo_load_index(repo, err);
+    for (size_t i = 0; code == CB_OK && i < repo->index.pack_count; i++) {
+        code = cb_check_cancel(repo->ctx, err);
+        if (code == CB_OK && repo->index.packs[i].exists)
+            code = take_pack(run, &repo->index.packs[i], err);
+    }
+    if (code == CB_OK)
+        code = find_missing(run, err);
+    if (code == CB_OK)
+        code = suspect_bad(run, err);
+    if (code == CB_OK)
+        code = flush(run, err);
+    for (size_t i = 0; code == CB_OK && i < old_count; i++)
+        code = cb_store_remove(repo->store, cb_key_index(key, old[i].id), err);
+    free(old);
+    cb_index_forget(repo);
+    return code;
+}
+
+cb_code cb_repo_rebuild_index(cb_repo *repo, cb_pack_damage_visit *visit, void *arg,
+                              uint64_t *packs, uint64_t *chunks, cb_error *err)
+{
+    cb_session_request request = {.name = CB_NAME_REPAIR};
+    repair run = {.repo = repo, .visit = visit, .visit_arg = arg};
+    cb_code code = cb_session_open(repo, &request, &run.session, err);
+
+    *packs = 0;
+    *chunks = 0;
+    if (code == CB_OK)
+        code = rebuild(&run, err);
+    *packs = run.packs;
+    *chunks = run.chunks;
+    cb_session_free(run.session);
+    cb_index_builder_free(&run.builder);
+    free(run.bad);
+    if (code != CB_OK)
+        return cb_context(err, "rebuilding the index");
+    return CB_OK;
+}
