@@ -16,11 +16,10 @@ enum { CB_PATH_MAX = 4096 };
 void cb_fd_close(int *fd); /* for CB_CLEANUP: closes *fd if >= 0 and sets it to -1 */
 
 /* open(2) with O_CLOEXEC, retried on EINTR. On error *out is -1. */
-CB_MUST_USE cb_code cb_file_open(const char *path, int flags, mode_t mode, int *out,
-                                 cb_error *err);
+CB_MUST_USE cb_code cb_file_open(const char *path, int flags, mode_t mode, int *out, cb_error *err);
 /* Read up to `size` bytes at `offset`; *got is less only at the end of the file. */
-CB_MUST_USE cb_code cb_file_read(int fd, const char *path, uint64_t offset, void *into,
-                                 size_t size, size_t *got, cb_error *err);
+CB_MUST_USE cb_code cb_file_read(int fd, const char *path, uint64_t offset, void *into, size_t size,
+                                 size_t *got, cb_error *err);
 CB_MUST_USE cb_code cb_file_write(int fd, const char *path, uint64_t offset, const void *data,
                                   size_t size, cb_error *err);
 CB_MUST_USE cb_code cb_file_sync(int fd, const char *path, cb_error *err);

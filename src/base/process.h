@@ -11,9 +11,8 @@
  * `input` (may be NULL) on standard input, standard output sent to our standard error. Waits.
  * Errors: CB_IO when it cannot start or exits non-zero (message names the status), CB_CANCELLED.
  */
-CB_MUST_USE cb_code cb_run_command(cb_ctx *ctx, const char *command,
-                                   const char *const *environment, const char *input,
-                                   cb_error *err);
+CB_MUST_USE cb_code cb_run_command(cb_ctx *ctx, const char *command, const char *const *environment,
+                                   const char *input, cb_error *err);
 
 /* What this process can be recognised by: host name, boot id, pid, pid namespace. */
 typedef struct cb_process_identity {

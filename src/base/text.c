@@ -136,8 +136,7 @@ static uint64_t duration_unit(char letter)
     static const struct {
         char letter;
         uint64_t seconds;
-    } units[] = {{'s', 1},         {'m', 60},        {'h', 3600},
-                 {'d', 24 * 3600}, {'w', 7 * 86400}, {'y', 365 * 86400}};
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 604800}, {'y', 31536000}};
 
     for (size_t i = 0; i < CB_LENGTH(units); i++) {
         if (units[i].letter == letter)

@@ -240,8 +240,8 @@ cb_code cb_parse_time(const char *text, int64_t *out_us, cb_error *err)
         return err->code;
     }
     if (zone == ZONE_OFFSET) {
-        seconds = days_of(parts.year, parts.month, parts.day) * 86400 + parts.hour * 3600 +
-                  parts.minute * 60 + parts.second - offset_seconds;
+        seconds = days_of(parts.year, parts.month, parts.day) * 86400 + parts.hour * INT64_C(3600) +
+                  parts.minute * INT64_C(60) + parts.second - offset_seconds;
     } else if (!local_to_utc(&parts, &seconds)) {
         cb_fail(err, CB_USAGE, "local clocks never show '%s'", text);
         cb_hint(err, "The local time zone skips it; write the time in UTC with Z behind it.");

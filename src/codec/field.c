@@ -114,7 +114,7 @@ cb_code cb_field_next(cb_field_reader *reader, cb_field *out, bool *more, cb_err
 cb_code cb_field_u64(const cb_field *field, uint64_t *out, cb_error *err)
 {
     cb_bytes rest = field->value;
-    uint64_t value;
+    uint64_t value = 0;
     cb_code code = cb_varint_get(&rest, &value, err);
 
     if (code != CB_OK)

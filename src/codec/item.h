@@ -42,6 +42,6 @@ bool cb_item_same_grid(const cb_item *a, const cb_item *b); /* sizes may differ 
  */
 int cb_item_path_compare(const char *a, const char *b);
 
-const char *cb_item_kind_name(cb_item_kind kind);           /* "file", "folder", ... */
+const char *cb_item_kind_name(cb_item_kind kind); /* "file", "folder", ... */
 
 #endif

@@ -27,14 +27,14 @@
  */
 #define WRITE_BACK_BYTES (UINT64_C(8) << 20)
 
-enum { NAME_BYTES = 16, FOLDERS_KEPT_MAX = 4096 };
+enum { NAME_BYTES = 16, NAME_DIGITS = 2 * NAME_BYTES, FOLDERS_KEPT_MAX = 4096 };
 
 typedef struct file_writer {
     cb_writer writer;
     cb_file_store *store;
     cb_put_mode mode;
     char key[CB_KEY_MAX + 1];
-    char temporary[sizeof(CB_TEMPORARY_FOLDER "/") + 2 * NAME_BYTES]; /* "": none is left */
+    char temporary[sizeof(CB_TEMPORARY_FOLDER "/") + NAME_DIGITS]; /* "": none is left */
     int fd;
     uint64_t size;
     uint64_t handed_over; /* bytes whose write-back has been asked for */
@@ -155,7 +155,7 @@ static cb_code make_temporary(cb_file_store *self, char name[], size_t name_size
                               cb_error *err)
 {
     uint8_t random[NAME_BYTES];
-    char hex[2 * NAME_BYTES + 1];
+    char hex[NAME_DIGITS + 1];
 
     cb_random(self->ctx, random, sizeof(random));
     cb_hex(random, sizeof(random), hex);
@@ -178,7 +178,7 @@ cb_code cb_file_store_now(cb_store *store, int64_t *out_us, cb_error *err)
 {
     cb_file_store *self = (cb_file_store *)store;
     CB_CLEANUP(cb_fd_close) int fd = -1;
-    char name[sizeof(CB_TEMPORARY_FOLDER "/") + 2 * NAME_BYTES];
+    char name[sizeof(CB_TEMPORARY_FOLDER "/") + NAME_DIGITS];
     struct stat facts;
     cb_code code = make_temporary(self, name, sizeof(name), &fd, err);
 
