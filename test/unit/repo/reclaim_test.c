@@ -1,0 +1,349 @@
+/*
+ * Removing and giving back space, one process at a time: what must go goes, what is needed stays,
+ * what a crash leaves is finished by the next run.
+ */
+#include "unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "fake_hooks.h"
+#include "fixture.h"
+#include "temp.h"
+
+typedef struct place {
+    cb_ctx *ctx;
+    cb_repo *repo;
+    cb_store *store; /* the repository's */
+    test_hooks hooks;
+} place;
+
+static int open_place(void **state)
+{
+    place *p = calloc(1, sizeof(*p));
+    cb_error err = {0};
+
+    p->ctx = test_ctx_new();
+    test_hooks_install(&p->hooks, p->ctx, (int64_t)1800000000 * 1000000, 7);
+    if (cb_memory_store_new(p->ctx, &p->store, &err) != CB_OK ||
+        cb_repo_create(p->ctx, p->store, &err) != CB_OK ||
+        cb_repo_open(p->ctx, p->store, &p->repo, &err) != CB_OK)
+        return -1;
+    *state = p;
+    return 0;
+}
+
+static int close_place(void **state)
+{
+    place *p = *state;
+
+    cb_repo_close(p->repo);
+    cb_ctx_free(p->ctx);
+    free(p);
+    return 0;
+}
+
+static fixture_shape shape_of(unsigned version)
+{
+    return (fixture_shape){.name = "prod",
+                           .items = 3,
+                           .chunks = 40,
+                           .changing = 10,
+                           .version = version,
+                           .pack_bytes = 32 << 10};
+}
+
+static void backup(place *p, unsigned version, cb_manifest_ref *ref)
+{
+    fixture_shape shape = shape_of(version);
+    cb_error err = {0};
+
+    assert_ok(fixture_backup(p->repo, &shape, ref, &err));
+}
+
+static void check_all(place *p, size_t wanted)
+{
+    cb_error err = {0};
+    size_t count;
+
+    assert_ok(fixture_check_all(p->repo, &count, &err));
+    assert_int_equal(count, wanted);
+}
+
+static void test_all_gone_leaves_no_pack(void **state)
+{
+    place *p = *state;
+    cb_manifest_ref one, two;
+    cb_reclaim_result result;
+    cb_error err = {0};
+
+    backup(p, 1, &one);
+    backup(p, 2, &two);
+    assert_ok(cb_manifest_remove(p->repo, &one, &err));
+    assert_ok(cb_manifest_remove(p->repo, &two, &err));
+    assert_true(fixture_count(p->store, "pack/") > 5);
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_string_equal(result.pending, "");
+    assert_true(result.freed_bytes > 0);
+    assert_int_equal(fixture_count(p->store, "pack/"), 0);
+    assert_int_equal(fixture_count(p->store, "index/"), 0);
+    assert_int_equal(fixture_count(p->store, "reclaim/"), 1);      /* the verdict stays */
+    assert_int_equal(fixture_count(p->store, "session/prod/"), 2); /* open and end of the last */
+}
+
+static void test_shared_chunks_stay(void **state)
+{
+    place *p = *state;
+    cb_manifest_ref refs[4];
+    cb_reclaim_result result;
+    cb_error err = {0};
+    size_t before;
+
+    for (unsigned i = 0; i < 4; i++)
+        backup(p, i + 1, &refs[i]);
+    before = fixture_count(p->store, "pack/");
+    assert_ok(cb_manifest_remove(p->repo, &refs[0], &err));
+    assert_ok(cb_manifest_remove(p->repo, &refs[2], &err));
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_true(result.packs_removed > 0);
+    assert_true(fixture_count(p->store, "pack/") < before);
+    check_all(p, 2);
+    backup(p, 1, NULL);
+    backup(p, 4, NULL);
+    check_all(p, 4);
+}
+
+static void test_nothing_to_do_writes_no_list(void **state)
+{
+    place *p = *state;
+    cb_reclaim_result result;
+    cb_error err = {0};
+
+    backup(p, 1, NULL);
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_int_equal(result.packs_removed, 0);
+    assert_int_equal(fixture_count(p->store, "reclaim/"), 0);
+    check_all(p, 1);
+}
+
+static void test_second_copies_go(void **state)
+{
+    place *p = *state;
+    fixture_shape shape = shape_of(1);
+    cb_reclaim_result result;
+    cb_error err = {0};
+    size_t before;
+
+    backup(p, 1, NULL);
+    before = fixture_count(p->store, "pack/");
+    shape.full = true;
+    assert_ok(fixture_backup(p->repo, &shape, NULL, &err));
+    assert_int_equal(fixture_count(p->store, "pack/"), 2 * before);
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_int_equal(fixture_count(p->store, "pack/"), before);
+    check_all(p, 2);
+}
+
+static void test_live_session_is_waited_for(void **state)
+{
+    place *p = *state;
+    cb_session_request request = {.name = "other", .pack_bytes = 32 << 10};
+    fixture_shape shape = shape_of(1);
+    cb_session *session;
+    cb_manifest_ref one;
+    cb_reclaim_result result;
+    cb_error err = {0};
+
+    backup(p, 1, &one);
+    assert_ok(cb_session_open(p->repo, &request, &session, &err));
+    assert_ok(cb_manifest_remove(p->repo, &one, &err));
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_non_null(strstr(result.pending, "'other'"));
+    assert_int_equal(result.packs_removed, 0);
+    assert_int_equal(fixture_count(p->store, "reclaim/"), 2); /* suspect and wait */
+    /* It relies on the suspected chunks, since it read the lists before they were suspected. */
+    assert_ok(fixture_fill(p->repo, session, &shape, &err));
+    cb_session_free(session);
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_string_equal(result.pending, "");
+    check_all(p, 1);
+    assert_int_equal(fixture_count(p->store, "reclaim/"), 1);
+}
+
+static void test_suspects_are_not_relied_upon(void **state)
+{
+    place *p = *state;
+    cb_session_request request = {.name = "other"};
+    cb_session *session;
+    cb_manifest_ref one;
+    cb_manifest *manifest;
+    cb_reclaim_result result;
+    cb_session_request again = {.name = "prod"};
+    cb_session *second;
+    cb_error err = {0};
+
+    backup(p, 1, &one);
+    backup(p, 1, NULL);
+    assert_ok(cb_manifest_load(p->repo, &one, &manifest, &err));
+    assert_ok(cb_session_open(p->repo, &request, &session, &err));
+    /* All packs under suspicion without verdict: nothing of the parent may be taken over. */
+    {
+        CB_CLEANUP(cb_buf_free) cb_buf list = {0};
+        cb_pack_id ids[64];
+        size_t count = fixture_count(p->store, "pack/");
+
+        assert_true(count < 64);
+        for (size_t i = 0; i < count; i++) {
+            char key[CB_KEY_MAX];
+
+            fixture_key(p->store, "pack/", i, key);
+            assert_true(cb_key_parse_pack(key, ids[i].bytes));
+        }
+        assert_ok(cb_pack_list_render(ids, count, &list, &err));
+        assert_ok(cb_object_write(p->repo, CB_OBJECT_SUSPECT, "reclaim/0000000001/suspect",
+                                  CB_PUT_NEW, cb_buf_bytes(&list), &err));
+    }
+    assert_ok(cb_session_open(p->repo, &again, &second, &err));
+    assert_code(CB_NOT_FOUND, cb_session_adopt_items(second, manifest, &err));
+    err = (cb_error){0};
+    assert_false(cb_session_has(second, &manifest->item_chunks[0]));
+    cb_session_free(second);
+    cb_session_free(session);
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_int_equal(result.packs_removed, 0); /* acquitted: both backups need them */
+    cb_manifest_free(manifest);
+    check_all(p, 2);
+    assert_ok(cb_session_open(p->repo, &again, &second, &err));
+    assert_ok(cb_manifest_load(p->repo, &one, &manifest, &err));
+    assert_true(cb_session_has(second, &manifest->item_chunks[0]));
+    assert_ok(cb_session_adopt_items(second, manifest, &err));
+    cb_session_free(second);
+    cb_manifest_free(manifest);
+}
+
+static void test_unreadable_manifest_stops_all(void **state)
+{
+    place *p = *state;
+    cb_manifest_ref one, two;
+    cb_reclaim_result result;
+    cb_error err = {0};
+    char key[CB_KEY_MAX];
+    size_t before;
+
+    backup(p, 1, &one);
+    backup(p, 2, &two);
+    assert_ok(cb_manifest_remove(p->repo, &one, &err));
+    fixture_key(p->store, "manifest/", 0, key);
+    {
+        CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+
+        assert_ok(cb_store_get(p->store, key, 0, UINT32_MAX, &raw, &err));
+        raw.data[raw.size / 2] ^= 1;
+        assert_ok(cb_store_put_bytes(p->store, key, CB_PUT_REPLACE, cb_buf_bytes(&raw), &err));
+    }
+    before = fixture_count(p->store, "pack/");
+    assert_code(CB_CORRUPT, cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_true(err.hint[0] != '\0');
+    assert_int_equal(fixture_count(p->store, "pack/"), before);
+}
+
+static void test_rebuild_equals(void **state)
+{
+    place *p = *state;
+    cb_repo_counts before, after;
+    uint64_t packs, chunks;
+    cb_error err = {0};
+    char key[CB_KEY_MAX];
+
+    backup(p, 1, NULL);
+    backup(p, 2, NULL);
+    assert_ok(cb_repo_count(p->repo, &before, &err));
+    while (fixture_count(p->store, "index/") > 0) {
+        fixture_key(p->store, "index/", 0, key);
+        assert_ok(cb_store_remove(p->store, key, &err));
+    }
+    check_all(p, 2); /* from the footers */
+    assert_ok(cb_repo_rebuild_index(p->repo, NULL, NULL, &packs, &chunks, &err));
+    assert_int_equal(fixture_count(p->store, "index/"), 1);
+    assert_ok(cb_repo_count(p->repo, &after, &err));
+    assert_int_equal(before.chunks, after.chunks);
+    assert_int_equal(before.raw_bytes, after.raw_bytes);
+    assert_int_equal(before.packs, packs);
+    check_all(p, 2);
+}
+
+static void note_damage(void *arg, const char *pack, const char *reason)
+{
+    char *said = arg;
+
+    snprintf(said, 256, "%.100s: %.100s", pack, reason);
+}
+
+static void test_lost_pack_heals(void **state)
+{
+    place *p = *state;
+    char said[256] = "";
+    char key[CB_KEY_MAX];
+    uint64_t packs, chunks;
+    cb_reclaim_result result;
+    cb_error err = {0};
+    size_t count;
+
+    backup(p, 1, NULL);
+    fixture_key(p->store, "pack/", 0, key);
+    assert_ok(cb_store_remove(p->store, key, &err));
+    assert_code(CB_NOT_FOUND, fixture_check_all(p->repo, &count, &err));
+    err = (cb_error){0};
+    assert_ok(cb_repo_rebuild_index(p->repo, note_damage, said, &packs, &chunks, &err));
+    assert_non_null(strstr(said, key));
+    backup(p, 1, NULL); /* puts back what is missing */
+    check_all(p, 2);
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    check_all(p, 2);
+}
+
+static void test_dead_session_is_entombed(void **state)
+{
+    place *p = *state;
+    cb_session_request request = {.name = "other", .single_threaded = true};
+    fixture_shape shape = shape_of(1);
+    cb_session *sleeper;
+    cb_reclaim_result result;
+    cb_manifest_ref one;
+    cb_error err = {0};
+
+    backup(p, 1, &one);
+    assert_ok(cb_session_open(p->repo, &request, &sleeper, &err));
+    assert_ok(cb_manifest_remove(p->repo, &one, &err));
+    test_time_pass(&p->hooks, (int64_t)3600 * 1000000);
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_string_equal(result.pending, "");
+    assert_true(result.packs_removed > 0);
+    /* It wakes up and tries to commit what is gone. */
+    assert_code(CB_RETRY, fixture_fill(p->repo, sleeper, &shape, &err));
+    err = (cb_error){0};
+    cb_session_free(sleeper);
+    check_all(p, 0);
+    shape.name = "other";
+    assert_ok(fixture_backup(p->repo, &shape, NULL, &err));
+    check_all(p, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_all_gone_leaves_no_pack, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_shared_chunks_stay, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_nothing_to_do_writes_no_list, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_second_copies_go, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_live_session_is_waited_for, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_suspects_are_not_relied_upon, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_unreadable_manifest_stops_all, open_place,
+                                        close_place),
+        cmocka_unit_test_setup_teardown(test_rebuild_equals, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_lost_pack_heals, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_dead_session_is_entombed, open_place, close_place),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
