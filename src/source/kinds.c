@@ -1,0 +1,110 @@
+/*
+ * kinds.c - the engines there are, and which of them an address means. A new engine is a folder
+ * and a line here.
+ */
+#include "source/source.h"
+
+#include "base/file.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* In the order in which a plain path is asked about. */
+static const cb_engine *const engines[] = {&cb_duckdb_engine, &cb_sqlite_engine, &cb_dir_engine};
+
+/* Addresses that people may well try, of engines that this release does not have. */
+static const char *const not_yet[] = {"ducklake:", "postgres:", "postgresql:"};
+
+static const cb_engine *by_scheme(const char *address)
+{
+    for (size_t i = 0; i < CB_LENGTH(engines); i++)
+        if (cb_has_prefix(address, engines[i]->scheme))
+            return engines[i];
+    return NULL;
+}
+
+static cb_code refuse(const char *address, cb_error *err)
+{
+    struct stat st;
+
+    for (size_t i = 0; i < CB_LENGTH(not_yet); i++)
+        if (cb_has_prefix(address, not_yet[i])) {
+            cb_fail(err, CB_UNSUPPORTED, "'%s': this release knows no source of that kind",
+                    address);
+            cb_hint(err, "It backs up DuckDB files, SQLite files (sqlite:PATH) and folders "
+                         "(dir:PATH).");
+            return err->code;
+        }
+    if (stat(address, &st) != 0) {
+        cb_fail_errno(err, errno, "cannot open '%s'", address);
+        cb_hint(err, "Name a DuckDB file, or write sqlite:PATH or dir:PATH.");
+        return err->code;
+    }
+    if (S_ISDIR(st.st_mode)) {
+        cb_fail(err, CB_UNSUPPORTED, "'%s' is a folder, not a database file", address);
+        cb_hint(err, "Name the database file in it, or write dir:%s to back up the folder.",
+                address);
+        return err->code;
+    }
+    if (access(address, R_OK) != 0) {
+        cb_fail_errno(err, errno, "cannot read '%s'", address);
+        cb_hint(err, "Run as a user who may read the file.");
+        return err->code;
+    }
+    cb_fail(err, CB_UNSUPPORTED, "'%s' is not a database of a kind that is known", address);
+    cb_hint(err, "Schemes that say what it is: duckdb:PATH, sqlite:PATH, dir:PATH.");
+    return err->code;
+}
+
+cb_code cb_engine_find(const char *address, const cb_engine **out, const char **path, cb_error *err)
+{
+    const cb_engine *engine = by_scheme(address);
+
+    *out = NULL;
+    *path = address;
+    if (engine != NULL) {
+        *path = address + strlen(engine->scheme);
+        if (**path == '\0')
+            return cb_fail(err, CB_USAGE, "'%s' names no path", address);
+        *out = engine;
+        return CB_OK;
+    }
+    for (size_t i = 0; i < CB_LENGTH(engines); i++)
+        if (engines[i]->recognise(address)) {
+            *out = engines[i];
+            return CB_OK;
+        }
+    return refuse(address, err);
+}
+
+cb_code cb_engine_by_kind(const char *kind, const cb_engine **out, cb_error *err)
+{
+    *out = NULL;
+    for (size_t i = 0; i < CB_LENGTH(engines); i++)
+        if (strcmp(engines[i]->kind, kind) == 0) {
+            *out = engines[i];
+            return CB_OK;
+        }
+    cb_fail(err, CB_UNSUPPORTED, "this release knows no source of kind '%s'", kind);
+    cb_hint(err, "Use the release that took the backup, or a later one.");
+    return err->code;
+}
+
+cb_code cb_engine_path(const cb_engine *engine, const char *address, const char **path,
+                       cb_error *err)
+{
+    const cb_engine *named = by_scheme(address);
+
+    *path = address;
+    if (named == NULL)
+        return CB_OK;
+    if (named != engine)
+        return cb_fail(err, CB_USAGE, "'%s' is an address of kind %s, and the backup is of kind %s",
+                       address, named->kind, engine->kind);
+    *path = address + strlen(engine->scheme);
+    if (**path == '\0')
+        return cb_fail(err, CB_USAGE, "'%s' names no path", address);
+    return CB_OK;
+}
