@@ -260,5 +260,5 @@ def writer():
         one.kill()
 
 
-from faults import at_offset, faults, stage  # noqa: E402,F401
+from faults import at_offset, faults, quick_path, stage  # noqa: E402,F401
 from samples import both_histories, both_samples, history, samples  # noqa: E402,F401

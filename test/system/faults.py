@@ -1,7 +1,10 @@
 """Running the program again and again with a fault at a chosen call (test/lib/faultcall.c)."""
 
+import os
+import pathlib
 import shutil
 import struct
+import tempfile
 
 import pytest
 from conftest import LONG, Canvasback
@@ -56,10 +59,23 @@ def faults(faultcall, tmp_path, rng):
 
 
 @pytest.fixture
-def stage(tmp_path, history):
+def quick_path(tmp_path):
+    """A folder in memory when there is room: these tests sync thousands of times, and a killed
+    process loses nothing that was written, synced or not."""
+    memory = "/dev/shm"
+    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < 200 << 20:
+        yield tmp_path
+        return
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="canvasback-", dir=memory))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def stage(quick_path, tmp_path, history):
     """A folder `start` with a repository that has two backups of `db` (states one and two), and
     the file in state three; `work` is where a fresh copy of it goes for each run."""
-    start, work = tmp_path / "start", tmp_path / "work"
+    start, work = quick_path / "start", quick_path / "work"
     for folder in (start, work):
         folder.mkdir()
     # Under the path where the runs will find it: a name is bound to its path.
@@ -70,14 +86,15 @@ def stage(tmp_path, history):
     history.place("three", work / "db.duckdb")
     shutil.rmtree(start)
     shutil.copytree(work, start)
-    return Stage(cb, start, work, history)
+    return Stage(cb, start, work, tmp_path, history)
 
 
 class Stage:
-    def __init__(self, cb, start, work, history):
-        self.cb, self.start, self.work, self.history = cb, start, work, history
+    def __init__(self, cb, start, work, aside, history, name="db"):
+        self.cb, self.start, self.work, self.aside = cb, start, work, aside
+        self.history, self.name = history, name
         self.db = work / "db.duckdb"
-        self.labels = cb.labels("db")
+        self.labels = cb.labels(name)
         self.restored = []  # (path, content that it must have)
 
     def reset(self):
@@ -85,7 +102,7 @@ class Stage:
 
     def keep(self, path, expected, note):
         """Put a database aside, to be read with all others at the end: one engine start."""
-        folder = self.start.parent / f"kept-{len(self.restored)}"
+        folder = self.aside / f"kept-{len(self.restored)}"
         folder.mkdir()
         for found in path.parent.glob(path.name + "*"):
             if found.is_file():
@@ -104,7 +121,7 @@ class Stage:
 
     def check_repository(self, at_least):
         """All earlier backups are there and good; returns the labels."""
-        labels = self.cb.labels("db")
+        labels = self.cb.labels(self.name)
         assert set(at_least) <= set(labels)
         assert self.cb("verify").json["damaged"] == []
         return labels

@@ -262,7 +262,8 @@ def test_help(cb):
         assert command in text.out
         one = cb.run("help", command)
         assert one.code == DONE and len(one.out.splitlines()) > 3
-        assert cb.run(command, "--help").out == one.out
+        if command != "help":
+            assert cb.run(command, "--help").out == one.out
     for option in ("--keep-daily", "repo"):
         assert cb.run("help", option).code == DONE
     assert cb.run("--help").out == text.out

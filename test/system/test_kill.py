@@ -1,11 +1,12 @@
 """kill -9 at the n-th call that changes a file: what was a backup stays one, what was a database
 stays one or is refused by the engine, and the same command run again completes."""
 
+import os
 import shutil
 
 import pytest
-from conftest import DONE
-from faults import fresh
+from conftest import DONE, Canvasback
+from faults import Stage, fresh
 
 ACTIONS = ["kill-before", "kill-half", "kill-after"]
 KILLED = -9
@@ -133,3 +134,68 @@ def test_expire(faults, stage):
         stage.cb("restore", "db", stage.work / "one.duckdb")
         stage.keep(stage.work / "one.duckdb", ["one"], note)
     stage.read_all()
+
+
+# ---- a folder -----------------------------------------------------------------------------------
+
+
+def tree(path):
+    """All of a folder that a backup must bring back."""
+    found = {}
+    for folder, folders, names in os.walk(path):
+        for name in folders + names:
+            one = os.path.join(folder, name)
+            info = os.lstat(one)
+            if os.path.islink(one):
+                what = os.readlink(one)
+            else:
+                what = open(one, "rb").read() if os.path.isfile(one) else None
+            found[os.path.relpath(one, path)] = (info.st_mode, info.st_mtime_ns, what)
+    return found
+
+
+@pytest.fixture
+def folder_stage(quick_path, tmp_path, rng):
+    """Like `stage`, with a folder that has two backups and has changed since."""
+    start, work = quick_path / "start", quick_path / "work"
+    work.mkdir()
+    cb = Canvasback(work)
+    files = work / "files"
+    (files / "sub" / "empty").mkdir(parents=True)
+    for turn in range(3):
+        for i in range(6):
+            (files / "sub" / f"{turn}-{i}").write_bytes(rng.randbytes(3000 * i))
+        (files / "big").write_bytes(rng.randbytes(2_500_000))
+        (files / "link").unlink(missing_ok=True)
+        (files / "link").symlink_to(f"sub/{turn}-1")
+        if turn < 2:
+            cb("backup", f"dir:{files}")
+            shutil.rmtree(work / "second", ignore_errors=True)
+            shutil.copytree(files, work / "second", symlinks=True)
+    shutil.copytree(work, start, symlinks=True)
+    stage = Stage(cb, start, work, tmp_path, None, "files")
+    stage.files, stage.second = files, tree(work / "second")
+    stage.third = tree(files)
+    return stage
+
+
+def test_backup_of_a_folder(faults, folder_stage):
+    stage = folder_stage
+    for note in runs(faults, stage, 30, "backup", f"dir:{stage.files}"):
+        labels = stage.check_repository(stage.labels)
+        again = stage.cb("backup", f"dir:{stage.files}", "--lock-wait", 0).json
+        assert stage.check_repository([*labels, again["label"]])[-1] == again["label"], note
+        stage.cb("restore", "files", stage.work / "new")
+        assert tree(stage.work / "new") == stage.third, note
+        stage.cb("restore", f"files@{stage.labels[1]}", stage.work / "old")
+        assert tree(stage.work / "old") == stage.second, note
+
+
+@pytest.mark.parametrize("how", ["new", "--delta", "--force"])
+def test_restore_of_a_folder(faults, folder_stage, how):
+    stage = folder_stage
+    target = stage.work / "new" if how == "new" else stage.files
+    options = {"new": [], "--delta": ["--delta", "--delete"], "--force": ["--force"]}[how]
+    for note in runs(faults, stage, 30, "restore", "files", target, *options):
+        stage.cb("restore", "files", target, *(options or ["--delta", "--delete"]))
+        assert tree(target) == stage.second, note
