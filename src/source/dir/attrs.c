@@ -10,6 +10,7 @@
  */
 #include "source/dir/dir_internal.h"
 
+#include "base/array.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -138,19 +139,50 @@ static cb_code capture_xattr(const cb_dir_object *object, const char *name, cb_b
                               cb_bytes_of(scratch->data, name_size + (size_t)got), err);
 }
 
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The names that are kept, sorted, so that equal attributes are equal bytes. *out is free()d. */
+static cb_code sort_names(const cb_buf *list, const char ***out, size_t *count, cb_error *err)
+{
+    const char **names = NULL;
+    size_t capacity = 0;
+    size_t found = 0;
+
+    for (size_t at = 0; at < list->size;) {
+        const char *name = (const char *)list->data + at;
+
+        at += strlen(name) + 1;
+        if (!is_kept(name))
+            continue;
+        if (found == capacity && cb_array_grow(&names, &capacity, sizeof(*names), err) != CB_OK) {
+            free(names);
+            return err->code;
+        }
+        names[found++] = name;
+    }
+    if (found > 1)
+        qsort(names, found, sizeof(*names), compare_names);
+    *out = names;
+    *count = found;
+    return CB_OK;
+}
+
 static cb_code capture_xattrs(const cb_dir_object *object, cb_buf *into, cb_error *err)
 {
     CB_CLEANUP(cb_buf_free) cb_buf list = {0};
     CB_CLEANUP(cb_buf_free) cb_buf scratch = {0};
+    const char **names = NULL;
+    size_t count = 0;
     cb_code code = list_names(object, &list, err);
 
-    for (size_t at = 0; code == CB_OK && at < list.size;) {
-        const char *name = (const char *)list.data + at;
-
-        at += strlen(name) + 1;
-        if (is_kept(name))
-            code = capture_xattr(object, name, &scratch, into, err);
-    }
+    if (code == CB_OK && list.size > 0)
+        code = sort_names(&list, &names, &count, err);
+    for (size_t i = 0; code == CB_OK && i < count; i++)
+        code = capture_xattr(object, names[i], &scratch, into, err);
+    free(names);
     return code;
 }
 
@@ -257,7 +289,9 @@ static cb_code parse_xattr(const cb_field *field, const char **name, cb_bytes *v
     return CB_OK;
 }
 
-static cb_code parse_field(const cb_field *field, cb_dir_attrs *out, cb_error *err)
+/* `last` is the extended attribute before this one. */
+static cb_code parse_field(const cb_field *field, cb_dir_attrs *out, const char **last,
+                           cb_error *err)
 {
     const char *name;
     cb_bytes value;
@@ -290,7 +324,11 @@ static cb_code parse_field(const cb_field *field, cb_dir_attrs *out, cb_error *e
     case CB_DIR_SAME_AS:
         return parse_text(field, &out->same_as, err);
     case CB_DIR_XATTR:
-        return parse_xattr(field, &name, &value, err);
+        code = parse_xattr(field, &name, &value, err);
+        if (code == CB_OK && *last != NULL && strcmp(*last, name) >= 0)
+            return cb_fail(err, CB_CORRUPT, "the extended attributes are out of order");
+        *last = name;
+        return code;
     default:
         return CB_OK; /* of a later release: what is known is still restored */
     }
@@ -299,6 +337,7 @@ static cb_code parse_field(const cb_field *field, cb_dir_attrs *out, cb_error *e
 cb_code cb_dir_attrs_parse(cb_bytes record, cb_dir_attrs *out, cb_error *err)
 {
     cb_field_reader reader = {record};
+    const char *last_xattr = NULL;
     bool more;
 
     *out = (cb_dir_attrs){.record = record};
@@ -309,7 +348,7 @@ cb_code cb_dir_attrs_parse(cb_bytes record, cb_dir_attrs *out, cb_error *err)
         if (code == CB_OK && !more)
             break;
         if (code == CB_OK)
-            code = parse_field(&field, out, err);
+            code = parse_field(&field, out, &last_xattr, err);
         if (code != CB_OK)
             return code;
     }
@@ -347,24 +386,32 @@ static bool find_xattr(cb_bytes record, const char *wanted, cb_bytes *value)
     return false;
 }
 
-static bool has_all_xattrs(cb_bytes have, cb_bytes want)
+/* Both are sorted. */
+static bool has_same_xattrs(cb_bytes a, cb_bytes b)
 {
-    cb_field_reader reader = {want};
-    const char *name;
-    cb_bytes value, other;
+    cb_field_reader first = {a};
+    cb_field_reader second = {b};
 
-    while (next_xattr(&reader, &name, &value))
-        if (!find_xattr(have, name, &other) || other.size != value.size ||
-            memcmp(other.data, value.data, value.size) != 0)
+    for (;;) {
+        const char *name, *other;
+        cb_bytes value, other_value;
+        bool more = next_xattr(&first, &name, &value);
+
+        if (next_xattr(&second, &other, &other_value) != more)
             return false;
-    return true;
+        if (!more)
+            return true;
+        if (strcmp(name, other) != 0 || value.size != other_value.size ||
+            memcmp(value.data, other_value.data, value.size) != 0)
+            return false;
+    }
 }
 
 bool cb_dir_attrs_equal(const cb_dir_attrs *now, const cb_dir_attrs *want)
 {
     return now->mode == want->mode && now->uid == want->uid && now->gid == want->gid &&
            now->mtime_ns == want->mtime_ns && now->rdev == want->rdev &&
-           has_all_xattrs(now->record, want->record) && has_all_xattrs(want->record, now->record);
+           has_same_xattrs(now->record, want->record);
 }
 
 /* ---- putting on ---------------------------------------------------------------------------- */

@@ -34,7 +34,7 @@ typedef enum cb_dir_tag {
     CB_DIR_RDEV = 9,     /* devices: what they stand for */
     CB_DIR_LINK = 10,    /* symbolic links: where to, a NUL behind */
     CB_DIR_SAME_AS = 11, /* another name of the file with this path, a NUL behind */
-    CB_DIR_XATTR = 12,   /* repeated: name, NUL, value */
+    CB_DIR_XATTR = 12,   /* repeated, in order of the names: name, NUL, value */
 } cb_dir_tag;
 
 typedef struct cb_dir_attrs {
