@@ -114,7 +114,13 @@ static cb_code timer_when(const cb_schedule *schedule, cb_buf *out, cb_error *er
     case CB_WHEN_WEEKLY:
         return cb_buf_format(out, err, "OnCalendar=%s *-*-* %02lld:%02lld:00\nPersistent=true\n",
                              day_names[minutes / (24 * 60) % 7], of_day / 60, of_day % 60);
-    case CB_WHEN_EVERY:
+    case CB_WHEN_EVERY: /* by the clock where the distance allows it: then it can catch up */
+        if (minutes < 60 && 60 % minutes == 0)
+            return cb_buf_format(out, err, "OnCalendar=*-*-* *:00/%lld:00\nPersistent=true\n",
+                                 minutes);
+        if (minutes % 60 == 0 && minutes < 24 * 60 && 24 % (minutes / 60) == 0)
+            return cb_buf_format(out, err, "OnCalendar=*-*-* 00/%lld:00:00\nPersistent=true\n",
+                                 minutes / 60);
         return cb_buf_format(out, err, "OnActiveSec=%lldmin\nOnUnitActiveSec=%lldmin\n", minutes,
                              minutes);
     }
@@ -185,20 +191,57 @@ static cb_code cron_word(const char *text, cb_buf *out, cb_error *err)
     return code;
 }
 
-static cb_code cron_words(const cb_words *words, const char *log_file, cb_buf *out, cb_error *err)
+static cb_code cron_words(const cb_words *words, cb_buf *out, cb_error *err)
 {
     cb_code code = CB_OK;
 
     for (size_t i = 0; i < words->count && code == CB_OK; i++) {
-        code = cron_word(words->items[i], out, err);
-        if (code == CB_OK)
+        if (i > 0)
             code = cb_buf_append(out, " ", 1, err);
+        if (code == CB_OK)
+            code = cron_word(words->items[i], out, err);
+    }
+    return code;
+}
+
+/* "mkdir -p FOLDER && ", so that the line works wherever it is pasted. */
+static cb_code cron_log_folder(const char *log_file, cb_buf *out, cb_error *err)
+{
+    char folder[CB_PATH_MAX];
+    char *slash;
+    cb_code code;
+
+    if (strlen(log_file) >= sizeof(folder))
+        return cb_fail(err, CB_TOO_LARGE, "the path of the log is too long");
+    memcpy(folder, log_file, strlen(log_file) + 1);
+    slash = strrchr(folder, '/');
+    if (!slash || slash == folder)
+        return CB_OK;
+    *slash = '\0';
+    code = cb_buf_format(out, err, "mkdir -p ");
+    if (code == CB_OK)
+        code = cron_word(folder, out, err);
+    return code == CB_OK ? cb_buf_format(out, err, " && ") : code;
+}
+
+static cb_code cron_command(const cb_schedule *schedule, cb_buf *out, cb_error *err)
+{
+    cb_code code = cron_log_folder(schedule->log_file, out, err);
+
+    if (code == CB_OK)
+        code = cb_buf_format(out, err, "{ ");
+    if (code == CB_OK)
+        code = cron_words(&schedule->backup, out, err);
+    if (code == CB_OK && schedule->expire.count > 0) {
+        code = cb_buf_format(out, err, " && ");
+        if (code == CB_OK)
+            code = cron_words(&schedule->expire, out, err);
     }
     if (code == CB_OK)
-        code = cb_buf_append(out, ">>", 2, err);
+        code = cb_buf_format(out, err, "; } >>");
     if (code == CB_OK)
-        code = cron_word(log_file, out, err);
-    return code == CB_OK ? cb_buf_append(out, " 2>&1", 5, err) : code;
+        code = cron_word(schedule->log_file, out, err);
+    return code == CB_OK ? cb_buf_format(out, err, " 2>&1%s%s", marker, schedule->name) : code;
 }
 
 cb_code cb_schedule_cron(const cb_schedule *schedule, cb_buf *out, cb_error *err)
@@ -208,14 +251,7 @@ cb_code cb_schedule_cron(const cb_schedule *schedule, cb_buf *out, cb_error *err
 
     at = out->size;
     if (code == CB_OK)
-        code = cron_words(&schedule->backup, schedule->log_file, out, err);
-    if (code == CB_OK && schedule->expire.count > 0) {
-        code = cb_buf_append(out, " && ", 4, err);
-        if (code == CB_OK)
-            code = cron_words(&schedule->expire, schedule->log_file, out, err);
-    }
-    if (code == CB_OK)
-        code = cb_buf_format(out, err, "%s%s", marker, schedule->name);
+        code = cron_command(schedule, out, err);
     if (code == CB_OK && out->size - at > CRON_COMMAND_MAX) {
         cb_fail(err, CB_USAGE, "the command is too long for a crontab (%zu characters of %d)",
                 out->size - at, CRON_COMMAND_MAX);

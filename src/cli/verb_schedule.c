@@ -30,8 +30,9 @@ static cb_code print_systemd(const cb_schedule *schedule, const cb_schedule_plac
 {
     cb_code code;
 
-    code = cb_buf_format(out, err, "# %s/canvasback-%s.service\n", places->unit_folder,
-                         schedule->name);
+    code = cb_buf_format(out, err,
+                         "# The folder of the log has to exist: %s\n# %s/canvasback-%s.service\n",
+                         schedule->log_file, places->unit_folder, schedule->name);
     if (code == CB_OK)
         code = cb_schedule_service(schedule, out, err);
     if (code == CB_OK)

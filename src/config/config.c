@@ -18,6 +18,9 @@
 
 static const char variable_prefix[] = "CANVASBACK_";
 
+/* Set for the command of --after, which may well run this program again: not a setting. */
+static const char hook_variable[] = "CANVASBACK_RESULT=";
+
 /* ---- where things come from --------------------------------------------------------------- */
 
 const char *cb_environment_get(const char *const *environment, const char *name)
@@ -105,6 +108,7 @@ static cb_code check_value(const cb_config *config, cb_option_id id, const char 
 
     if (cb_value_parse(id, text, number, err) == CB_OK)
         return CB_OK;
+    cb_hint(err, "'canvasback help --%s' tells what it takes.", cb_options[id].name);
     return cb_context(err, "%s", origin_text(config, id, origin, line, from));
 }
 
@@ -178,7 +182,8 @@ static cb_code each_variable(cb_config *config, variable_visit *visit, cb_error 
         cb_option_id id;
         cb_code code;
 
-        if (strncmp(*at, variable_prefix, prefix) != 0 || (*at)[size] != '=')
+        if (strncmp(*at, variable_prefix, prefix) != 0 || (*at)[size] != '=' ||
+            cb_has_prefix(*at, hook_variable))
             continue;
         code = find_variable(*at, size, &id, err);
         if (code == CB_OK && (*at)[size + 1] != '\0') /* empty is as good as unset */
