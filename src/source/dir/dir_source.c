@@ -808,7 +808,7 @@ static cb_code end(cb_source *base, cb_source_facts *out, cb_error *err)
         .source_bytes = source->bytes,
         .passes = 1,
         .confirmed = "once",
-        .damaged = source->trouble_count + source->changed,
+        .damaged = source->trouble_count, /* not `changed`: a log that grows is no damage */
         .facts = source->facts,
         .fact_count = CB_LENGTH(counts),
     };
