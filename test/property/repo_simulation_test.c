@@ -1,0 +1,709 @@
+/*
+ * Sessions, removals and reclaims interleaved by a seeded scheduler, over one store in memory.
+ *
+ * Each actor is a thread, but only one runs at a time: it stops before every store call until the
+ * scheduler lets it go on. The scheduler freezes actors for long, lets hours pass, kills them at
+ * any call, loses the answer of a call, and applies lost or repeated requests late. A listing is
+ * taken in two parts with others at work in between.
+ *
+ * What must hold, looked at after every pack that goes and at the end: each visible backup reads
+ * back whole; each backup that was reported as done and that nobody removed is visible; and once
+ * all is removed and quiet, one reclaim leaves neither packs nor index objects.
+ *
+ * CB_TEST_RUNS sets the number of runs, CB_TEST_SEED the first seed: a run is repeated by its seed.
+ */
+#include "unit.h"
+
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../unit/repo/fixture.h"
+#include "fake_hooks.h"
+#include "temp.h"
+
+enum { ACTORS = 5, LATE_MAX = 64, DONE_MAX = 64, OPERATIONS = 3, STEPS_MAX = 60000 };
+
+#define MINUTE_US ((int64_t)60 * 1000000)
+
+typedef struct late_call {
+    char key[CB_KEY_MAX];
+    bool is_remove;
+    cb_put_mode mode;
+    cb_buf data;
+} late_call;
+
+struct world;
+
+typedef struct actor {
+    cb_store store; /* the gate before the world's store */
+    struct world *world;
+    pthread_t thread;
+    sem_t go;
+    bool is_done, is_dead;
+    unsigned frozen; /* turns to sit out */
+    test_random random;
+    unsigned number;
+    bool reclaims;
+} actor;
+
+typedef struct world {
+    uint64_t seed;
+    cb_ctx *ctx;
+    test_hooks hooks;
+    cb_store *inner;
+    sem_t turn_over;
+    test_random random;
+    actor actors[ACTORS];
+    late_call late[LATE_MAX];
+    size_t late_count;
+    cb_manifest_ref done[DONE_MAX];
+    size_t done_count;
+    cb_manifest_ref removed[DONE_MAX]; /* someone was asked to remove it */
+    size_t removed_count;
+    uint64_t packs_removed, tombs, kills, retries, committed;
+} world;
+
+static void give_up(const world *w, const char *what, const cb_error *err)
+{
+    fprintf(stderr, "seed %llu: %s: %s\n", (unsigned long long)w->seed, what,
+            err != NULL ? err->message : "");
+    exit(1);
+}
+
+static bool chance(test_random *random, unsigned one_in)
+{
+    return test_random_below(random, one_in) == 0;
+}
+
+/* ---- what must always hold --------------------------------------------------------------- */
+
+/* A way to the world's store that nothing disturbs, for a repository to own. */
+typedef struct plain_store {
+    cb_store store;
+    cb_store *inner;
+} plain_store;
+
+static cb_store *inner_of(cb_store *store)
+{
+    return ((plain_store *)store)->inner;
+}
+
+static cb_code plain_get(cb_store *store, const char *key, uint64_t offset, uint64_t length,
+                         cb_buf *into, cb_error *err)
+{
+    return cb_store_get(inner_of(store), key, offset, length, into, err);
+}
+
+static cb_code plain_put(cb_store *store, const char *key, cb_put_mode mode, cb_writer **out,
+                         cb_error *err)
+{
+    return cb_store_put(inner_of(store), key, mode, out, err);
+}
+
+static cb_code plain_list(cb_store *store, const char *prefix, cb_object_visit *visit, void *arg,
+                          cb_error *err)
+{
+    return cb_store_list(inner_of(store), prefix, visit, arg, err);
+}
+
+static cb_code plain_remove(cb_store *store, const char *key, cb_error *err)
+{
+    return cb_store_remove(inner_of(store), key, err);
+}
+
+static cb_code plain_now(cb_store *store, int64_t *out_us, cb_error *err)
+{
+    return cb_store_now(inner_of(store), out_us, err);
+}
+
+static cb_code plain_free_space(cb_store *store, uint64_t *out, cb_error *err)
+{
+    return cb_store_free_space(inner_of(store), out, err);
+}
+
+static const char *plain_address(cb_store *store)
+{
+    return cb_store_address(inner_of(store));
+}
+
+static void plain_close(cb_store *store)
+{
+    free(store);
+}
+
+static const cb_store_ops plain_ops = {plain_get, plain_put,        plain_list,    plain_remove,
+                                       plain_now, plain_free_space, plain_address, plain_close};
+
+static cb_repo *open_repo(world *w, cb_store *store)
+{
+    cb_error err = {0};
+    cb_repo *repo;
+
+    if (cb_repo_open(w->ctx, store, &repo, &err) != CB_OK)
+        give_up(w, "open", &err);
+    repo->single_threaded = true;
+    return repo;
+}
+
+static cb_repo *open_plain(world *w)
+{
+    plain_store *store = calloc(1, sizeof(*store));
+
+    store->store.ops = &plain_ops;
+    store->inner = w->inner;
+    return open_repo(w, &store->store);
+}
+
+static void check_backups(world *w)
+{
+    cb_repo *repo = open_plain(w);
+    cb_error err = {0};
+    size_t count;
+
+    if (fixture_check_all(repo, &count, &err) != CB_OK)
+        give_up(w, "a visible backup does not read back", &err);
+    cb_repo_close(repo);
+}
+
+/* ---- the gate ---------------------------------------------------------------------------- */
+
+static cb_code gate(actor *self, cb_error *err)
+{
+    sem_post(&self->world->turn_over);
+    sem_wait(&self->go);
+    if (self->is_dead)
+        return cb_fail(err, CB_IO, "the actor is dead");
+    return CB_OK;
+}
+
+static void apply(world *w, const late_call *call)
+{
+    cb_error err = {0};
+
+    if (call->is_remove)
+        cb_ignore(cb_store_remove(w->inner, call->key, &err)); /* nobody hears the answer */
+    else
+        cb_ignore(
+            cb_store_put_bytes(w->inner, call->key, call->mode, cb_buf_bytes(&call->data), &err));
+}
+
+static void apply_late(world *w)
+{
+    size_t at;
+
+    if (w->late_count == 0)
+        return;
+    at = (size_t)test_random_below(&w->random, w->late_count);
+    apply(w, &w->late[at]);
+    cb_buf_free(&w->late[at].data);
+    w->late[at] = w->late[--w->late_count];
+}
+
+static void keep_late(world *w, const char *key, bool is_remove, cb_put_mode mode, cb_bytes data)
+{
+    late_call *call = &w->late[w->late_count];
+    cb_error err = {0};
+
+    if (w->late_count == LATE_MAX)
+        return;
+    memset(call, 0, sizeof(*call));
+    snprintf(call->key, sizeof(call->key), "%s", key);
+    call->is_remove = is_remove;
+    call->mode = mode;
+    if (cb_buf_append(&call->data, data.data, data.size, &err) != CB_OK)
+        give_up(w, "memory", &err);
+    w->late_count++;
+}
+
+/* A changing call: done, done and repeated later, or its answer lost, done now, later or never. */
+static cb_code change(actor *self, const char *key, bool is_remove, cb_put_mode mode, cb_bytes data,
+                      cb_error *err)
+{
+    world *w = self->world;
+    bool is_commit = !is_remove && strncmp(key, "manifest/", 9) == 0;
+    cb_code code;
+
+    if (chance(&w->random, 60)) {
+        if (chance(&w->random, 2))
+            keep_late(w, key, is_remove, mode, data);
+        if (chance(&w->random, 2)) {
+            late_call now = {.is_remove = is_remove, .mode = mode};
+
+            snprintf(now.key, sizeof(now.key), "%s", key);
+            if (cb_buf_append(&now.data, data.data, data.size, err) == CB_OK)
+                apply(w, &now);
+            cb_buf_free(&now.data);
+        }
+        return cb_fail(err, CB_IO, "the answer was lost");
+    }
+    code = is_remove ? cb_store_remove(w->inner, key, err)
+                     : cb_store_put_bytes(w->inner, key, mode, data, err);
+    /* A commit that was answered is not on its way any more; all else may come again. */
+    if (code == CB_OK && !is_commit && chance(&w->random, 40))
+        keep_late(w, key, is_remove, mode, data);
+    if (is_remove && strncmp(key, "pack/", 5) == 0) {
+        w->packs_removed++;
+        check_backups(w);
+    }
+    return code;
+}
+
+static cb_code gate_get(cb_store *store, const char *key, uint64_t offset, uint64_t length,
+                        cb_buf *into, cb_error *err)
+{
+    actor *self = (actor *)store;
+    cb_code code = gate(self, err);
+
+    return code != CB_OK ? code : cb_store_get(self->world->inner, key, offset, length, into, err);
+}
+
+typedef struct part {
+    const char *split;
+    bool upper;
+    cb_object_visit *visit;
+    void *arg;
+} part;
+
+static cb_code visit_part(void *arg, const cb_object *object, cb_error *err)
+{
+    part *p = arg;
+
+    if ((strcmp(object->key, p->split) >= 0) != p->upper)
+        return CB_OK;
+    return p->visit(p->arg, object, err);
+}
+
+static cb_code gate_list(cb_store *store, const char *prefix, cb_object_visit *visit, void *arg,
+                         cb_error *err)
+{
+    actor *self = (actor *)store;
+    char split[CB_KEY_MAX];
+    part p = {split, false, visit, arg};
+    size_t count;
+    cb_code code = gate(self, err);
+
+    if (code != CB_OK)
+        return code;
+    count = fixture_count(self->world->inner, prefix);
+    if (count < 2 || chance(&self->random, 2))
+        return cb_store_list(self->world->inner, prefix, visit, arg, err);
+    fixture_key(self->world->inner, prefix, (size_t)test_random_below(&self->random, count), split);
+    code = cb_store_list(self->world->inner, prefix, visit_part, &p, err);
+    if (code == CB_OK)
+        code = gate(self, err);
+    p.upper = true;
+    return code != CB_OK ? code : cb_store_list(self->world->inner, prefix, visit_part, &p, err);
+}
+
+static cb_code gate_remove(cb_store *store, const char *key, cb_error *err)
+{
+    actor *self = (actor *)store;
+    cb_code code = gate(self, err);
+
+    return code != CB_OK ? code : change(self, key, true, CB_PUT_NEW, cb_bytes_of(NULL, 0), err);
+}
+
+typedef struct gate_writer {
+    cb_writer writer;
+    actor *actor;
+    char key[CB_KEY_MAX];
+    cb_put_mode mode;
+    cb_buf data;
+} gate_writer;
+
+static cb_code gate_write(cb_writer *writer, cb_bytes data, cb_error *err)
+{
+    return cb_buf_append(&((gate_writer *)writer)->data, data.data, data.size, err);
+}
+
+static cb_code gate_commit(cb_writer *writer, cb_error *err)
+{
+    gate_writer *self = (gate_writer *)writer;
+    cb_code code = gate(self->actor, err);
+
+    return code != CB_OK
+               ? code
+               : change(self->actor, self->key, false, self->mode, cb_buf_bytes(&self->data), err);
+}
+
+static void gate_writer_free(cb_writer *writer)
+{
+    cb_buf_free(&((gate_writer *)writer)->data);
+    free(writer);
+}
+
+static const cb_writer_ops gate_writer_ops = {gate_write, gate_commit, gate_writer_free};
+
+static cb_code gate_put(cb_store *store, const char *key, cb_put_mode mode, cb_writer **out,
+                        cb_error *err)
+{
+    gate_writer *writer = calloc(1, sizeof(*writer));
+
+    if (writer == NULL)
+        return cb_fail_memory(err, sizeof(*writer));
+    writer->writer.ops = &gate_writer_ops;
+    writer->actor = (actor *)store;
+    writer->mode = mode;
+    snprintf(writer->key, sizeof(writer->key), "%s", key);
+    *out = &writer->writer;
+    return CB_OK;
+}
+
+static cb_code gate_now(cb_store *store, int64_t *out_us, cb_error *err)
+{
+    return cb_store_now(((actor *)store)->world->inner, out_us, err);
+}
+
+static cb_code gate_free_space(cb_store *store, uint64_t *out, cb_error *err)
+{
+    return cb_store_free_space(((actor *)store)->world->inner, out, err);
+}
+
+static const char *gate_address(cb_store *store)
+{
+    return cb_store_address(((actor *)store)->world->inner);
+}
+
+static void gate_close(cb_store *store)
+{
+    (void)store; /* lives in the actor */
+}
+
+static const cb_store_ops gate_ops = {gate_get, gate_put,        gate_list,    gate_remove,
+                                      gate_now, gate_free_space, gate_address, gate_close};
+
+/* ---- what actors do ---------------------------------------------------------------------- */
+
+static const char *const names[] = {"a", "b"};
+
+static fixture_shape random_shape(test_random *random)
+{
+    return (fixture_shape){.name = names[test_random_below(random, CB_LENGTH(names))],
+                           .items = 1 + (unsigned)test_random_below(random, 2),
+                           .chunks = 4 + 16 * (unsigned)test_random_below(random, 2),
+                           .changing = (unsigned)test_random_below(random, 5),
+                           .version = (unsigned)test_random_below(random, 4),
+                           .single_threaded = true,
+                           .pack_bytes = 4096};
+}
+
+/* As the command does it: the newest backup's table is taken over if it says the same. */
+static bool adopt_parent(cb_repo *repo, cb_session *session, const fixture_shape *shape,
+                         cb_code *code, cb_error *err)
+{
+    char text[96];
+    cb_manifest_ref ref;
+    cb_manifest *parent;
+    cb_manifest manifest = {.kind = "dir"};
+    bool adopted = false;
+
+    snprintf(text, sizeof(text), "%u %u %u %u", shape->items, shape->chunks, shape->changing,
+             shape->version);
+    if (cb_manifest_find(repo, shape->name, &ref, err) != CB_OK ||
+        cb_manifest_load(repo, &ref, &parent, err) != CB_OK) {
+        cb_error_clear(err);
+        return false;
+    }
+    if (strcmp(parent->facts[0].value, text) == 0) {
+        *code = cb_session_adopt_items(session, parent, err);
+        adopted = *code == CB_OK;
+    }
+    if (adopted) {
+        manifest.facts = parent->facts;
+        manifest.fact_count = parent->fact_count;
+        *code = cb_session_commit(session, &manifest, err);
+    } else {
+        cb_error_clear(err);
+    }
+    cb_manifest_free(parent);
+    return adopted;
+}
+
+static void note_done(world *w, const fixture_shape *shape, const cb_session *session)
+{
+    cb_manifest_ref *done = &w->done[w->done_count];
+
+    if (w->done_count == DONE_MAX)
+        give_up(w, "too many backups", NULL);
+    snprintf(done->name, sizeof(done->name), "%s", shape->name);
+    snprintf(done->label, sizeof(done->label), "%s", cb_session_label(session));
+    done->number = cb_session_number(session);
+    w->done_count++;
+    w->committed++;
+}
+
+static void do_backup(actor *self, cb_repo *repo)
+{
+    fixture_shape shape = random_shape(&self->random);
+    cb_session_request request = {.name = shape.name,
+                                  .codec = CB_CODEC_LZ4,
+                                  .pack_bytes = shape.pack_bytes,
+                                  .full = chance(&self->random, 6),
+                                  .lock_wait_us =
+                                      (int64_t)test_random_below(&self->random, 60) * 1000000};
+    cb_session *session;
+    cb_error err = {0};
+    cb_code code;
+
+    if (cb_session_open(repo, &request, &session, &err) != CB_OK)
+        return;
+    if (!adopt_parent(repo, session, &shape, &code, &err))
+        code = fixture_fill(repo, session, &shape, &err);
+    if (code == CB_OK)
+        note_done(self->world, &shape, session);
+    self->world->retries += code == CB_RETRY;
+    if (code == CB_CORRUPT || code == CB_INTERNAL)
+        give_up(self->world, "backup", &err);
+    cb_session_free(session);
+}
+
+static void note_removed(world *w, const cb_manifest_ref *ref)
+{
+    if (w->removed_count == DONE_MAX)
+        give_up(w, "too many removals", NULL);
+    w->removed[w->removed_count++] = *ref;
+}
+
+static bool was_removed(const world *w, const cb_manifest_ref *ref)
+{
+    for (size_t i = 0; i < w->removed_count; i++)
+        if (w->removed[i].number == ref->number && strcmp(w->removed[i].name, ref->name) == 0)
+            return true;
+    return false;
+}
+
+static void do_reclaim(actor *self, cb_repo *repo)
+{
+    cb_manifest_ref *refs;
+    cb_reclaim_result result;
+    size_t count;
+    cb_error err = {0};
+    cb_code code = cb_manifest_list(repo, NULL, &refs, &count, &err);
+
+    if (code != CB_OK)
+        return;
+    for (size_t i = 0; i < count && code == CB_OK; i++) {
+        if (!chance(&self->random, 2))
+            continue;
+        note_removed(self->world, &refs[i]);
+        code = cb_manifest_remove(repo, &refs[i], &err);
+    }
+    free(refs);
+    if (code == CB_OK)
+        code = cb_repo_reclaim(repo, (int64_t)test_random_below(&self->random, 100) * 1000000,
+                               &result, &err);
+    if (code == CB_CORRUPT || code == CB_INTERNAL)
+        give_up(self->world, "reclaim", &err);
+}
+
+static void *act(void *arg)
+{
+    actor *self = arg;
+    cb_repo *repo;
+
+    sem_wait(&self->go);
+    for (unsigned i = 0; i < OPERATIONS && !self->is_dead; i++) {
+        cb_error err = {0};
+
+        if (cb_repo_open(self->world->ctx, &self->store, &repo, &err) != CB_OK)
+            continue;
+        repo->single_threaded = true;
+        if (self->reclaims)
+            do_reclaim(self, repo);
+        else
+            do_backup(self, repo);
+        cb_repo_close(repo);
+    }
+    self->is_done = true;
+    sem_post(&self->world->turn_over);
+    return NULL;
+}
+
+/* ---- the scheduler ----------------------------------------------------------------------- */
+
+static actor *choose(world *w)
+{
+    actor *able[ACTORS];
+    size_t count = 0;
+
+    for (size_t i = 0; i < ACTORS; i++) {
+        actor *a = &w->actors[i];
+
+        if (a->is_done)
+            continue;
+        if (a->frozen > 0)
+            a->frozen--;
+        if (a->frozen == 0)
+            able[count++] = a;
+    }
+    return count > 0 ? able[test_random_below(&w->random, count)] : NULL;
+}
+
+static bool all_done(const world *w)
+{
+    for (size_t i = 0; i < ACTORS; i++)
+        if (!w->actors[i].is_done)
+            return false;
+    return true;
+}
+
+static void schedule(world *w)
+{
+    for (unsigned step = 0; !all_done(w); step++) {
+        actor *a = choose(w);
+
+        if (step > STEPS_MAX)
+            give_up(w, "it does not come to an end", NULL);
+        if (chance(&w->random, 40))
+            test_time_pass(&w->hooks, (int64_t)test_random_below(&w->random, 45) * MINUTE_US);
+        if (chance(&w->random, 30))
+            apply_late(w);
+        if (a == NULL)
+            continue;
+        if (chance(&w->random, 25)) {
+            a->frozen = (unsigned)test_random_below(&w->random, 120);
+            continue;
+        }
+        if (chance(&w->random, 250)) {
+            a->is_dead = true;
+            w->kills++;
+        }
+        sem_post(&a->go);
+        sem_wait(&w->turn_over);
+    }
+}
+
+/* ---- one run ----------------------------------------------------------------------------- */
+
+static void begin(world *w, uint64_t seed)
+{
+    cb_error err = {0};
+    cb_repo *repo;
+
+    memset(w, 0, sizeof(*w));
+    w->seed = seed;
+    w->random = test_random_from(seed * 2654435761u + 1);
+    w->ctx = test_ctx_new();
+    test_hooks_install(&w->hooks, w->ctx, (int64_t)1800000000 * 1000000, seed + 99);
+    if (cb_memory_store_new(w->ctx, &w->inner, &err) != CB_OK ||
+        cb_repo_create(w->ctx, w->inner, &err) != CB_OK)
+        give_up(w, "create", &err);
+    repo = open_plain(w);
+    for (size_t i = 0; i < 3; i++) {
+        fixture_shape shape = random_shape(&w->random);
+
+        if (fixture_backup(repo, &shape, NULL, &err) != CB_OK)
+            give_up(w, "first backups", &err);
+    }
+    cb_repo_close(repo);
+    sem_init(&w->turn_over, 0, 0);
+    for (unsigned i = 0; i < ACTORS; i++) {
+        actor *a = &w->actors[i];
+
+        a->store.ops = &gate_ops;
+        a->world = w;
+        a->number = i;
+        a->reclaims = i >= ACTORS - 2;
+        a->random = test_random_from(seed * 31 + i + 1);
+        sem_init(&a->go, 0, 0);
+        if (pthread_create(&a->thread, NULL, act, a) != 0)
+            give_up(w, "thread", NULL);
+    }
+}
+
+static void check_done(world *w)
+{
+    cb_repo *repo = open_plain(w);
+    cb_error err = {0};
+
+    for (size_t i = 0; i < w->done_count; i++)
+        if (!was_removed(w, &w->done[i]) && fixture_check(repo, &w->done[i], &err) != CB_OK)
+            give_up(w, "a backup that was done is not there", &err);
+    cb_repo_close(repo);
+}
+
+/* Everything goes, and nothing may stay. */
+static void check_empty(world *w)
+{
+    cb_repo *repo = open_plain(w);
+    cb_error err = {0};
+    cb_manifest_ref *refs;
+    cb_reclaim_result result;
+    size_t count;
+
+    test_time_pass(&w->hooks, 60 * MINUTE_US);
+    if (cb_manifest_list(repo, NULL, &refs, &count, &err) != CB_OK)
+        give_up(w, "list", &err);
+    for (size_t i = 0; i < count; i++)
+        if (cb_manifest_remove(repo, &refs[i], &err) != CB_OK)
+            give_up(w, "remove", &err);
+    free(refs);
+    if (cb_repo_reclaim(repo, 0, &result, &err) != CB_OK)
+        give_up(w, "last reclaim", &err);
+    if (result.pending[0] != '\0')
+        give_up(w, result.pending, NULL);
+    cb_repo_close(repo);
+    if (fixture_count(w->inner, "pack/") != 0)
+        give_up(w, "packs stay", NULL);
+    if (fixture_count(w->inner, "index/") != 0)
+        give_up(w, "index objects stay", NULL);
+}
+
+static void run(uint64_t seed, world *total)
+{
+    static world w;
+
+    begin(&w, seed);
+    schedule(&w);
+    for (unsigned i = 0; i < ACTORS; i++)
+        pthread_join(w.actors[i].thread, NULL);
+    check_backups(&w);
+    check_done(&w);
+    while (w.late_count > 0) {
+        apply_late(&w);
+        check_done(&w);
+    }
+    check_backups(&w);
+    check_empty(&w);
+    total->packs_removed += w.packs_removed;
+    total->kills += w.kills;
+    total->retries += w.retries;
+    total->committed += w.committed;
+    for (unsigned i = 0; i < ACTORS; i++)
+        sem_destroy(&w.actors[i].go);
+    sem_destroy(&w.turn_over);
+    cb_store_close(w.inner);
+    cb_ctx_free(w.ctx);
+}
+
+static uint64_t number_from(const char *variable, uint64_t fallback)
+{
+    const char *text = getenv(variable);
+
+    return text != NULL ? strtoull(text, NULL, 10) : fallback;
+}
+
+static void test_interleavings(void **state)
+{
+    uint64_t first = number_from("CB_TEST_SEED", 1);
+    uint64_t runs = number_from("CB_TEST_RUNS", 1000);
+    static world total;
+
+    (void)state;
+    for (uint64_t i = 0; i < runs; i++)
+        run(first + i, &total);
+    print_message("%llu runs: %llu backups, %llu packs removed, %llu kills, %llu woke up dead\n",
+                  (unsigned long long)runs, (unsigned long long)total.committed,
+                  (unsigned long long)total.packs_removed, (unsigned long long)total.kills,
+                  (unsigned long long)total.retries);
+    assert_true(runs < 100 || (total.committed > runs && total.packs_removed > runs &&
+                               total.kills > 0 && total.retries > 0));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_interleavings)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
