@@ -8,7 +8,6 @@
 #include "source/dir/dir_target.h"
 
 #include "base/file.h"
-#include "base/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,19 +48,38 @@ cb_code cb_dir_folder_fd(cb_dir_target *target, cb_dir_folder *folder, int *out,
 
 /* ---- removing what the backup does not have ------------------------------------------------- */
 
-/* Would removing `name` in `folder` take the repository with it? */
-static bool holds_repository(const cb_dir_target *target, const cb_dir_folder *folder,
-                             const char *name)
+/* Would removing what `st` describes take the repository with it? */
+static bool holds_repository(const cb_dir_target *target, const struct stat *st)
 {
-    char path[2 * CB_PATH_MAX];
-    bool is_root = folder->parent == NULL;
-    int size = snprintf(path, sizeof(path), "%s%s%s/%s", target->base.path, is_root ? "" : "/",
-                        is_root ? "" : folder->path, name);
+    char path[CB_PATH_MAX];
+    char *slash;
 
-    if (target->repository == NULL || size < 0 || (size_t)size >= sizeof(path))
-        return false; /* longer than any path the repository can have */
-    return cb_has_prefix(target->repository, path) &&
-           (target->repository[size] == '/' || target->repository[size] == '\0');
+    if (target->repository == NULL || !S_ISDIR(st->st_mode))
+        return false;
+    snprintf(path, sizeof(path), "%s", target->repository);
+    do {
+        struct stat above;
+
+        if (stat(path, &above) == 0 && above.st_dev == st->st_dev && above.st_ino == st->st_ino)
+            return true;
+        slash = strrchr(path, '/');
+        if (slash != NULL)
+            *slash = '\0';
+    } while (slash != NULL && slash != path);
+    return false;
+}
+
+static cb_code remove_extra(cb_dir_target *target, const cb_dir_folder *folder, int fd,
+                            const char *name, cb_error *err)
+{
+    struct stat st;
+
+    if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && holds_repository(target, &st)) {
+        cb_event_text(target->ctx, CB_EVENT_WARNING,
+                      "'%s' in '%s' holds the repository and is not removed", name, folder->path);
+        return CB_OK;
+    }
+    return cb_dir_remove_at(fd, name, &target->removed, err);
 }
 
 static cb_code remove_extras(cb_dir_target *target, cb_dir_folder *folder, int fd, cb_error *err)
@@ -82,15 +100,8 @@ static cb_code remove_extras(cb_dir_target *target, cb_dir_folder *folder, int f
             kept += strlen(kept) + 1;
             order = -1;
         }
-        if (order == 0)
-            continue;
-        if (holds_repository(target, folder, name)) {
-            cb_event_text(target->ctx, CB_EVENT_WARNING,
-                          "'%s' in '%s' holds the repository and is not removed", name,
-                          folder->path);
-            continue;
-        }
-        code = cb_dir_remove_at(fd, name, &target->removed, err);
+        if (order != 0)
+            code = remove_extra(target, folder, fd, name, err);
     }
     return code;
 }
@@ -177,6 +188,8 @@ cb_code cb_dir_folder_seek(cb_dir_target *target, const char *path, cb_error *er
 cb_code cb_dir_make_way(cb_dir_target *target, int folder, const char *name, const struct stat *st,
                         cb_error *err)
 {
+    uint64_t removed = 0; /* not told: something else takes the name at once */
+
     if (S_ISDIR(st->st_mode) && !target->options.delete_extra) {
         if (unlinkat(folder, name, AT_REMOVEDIR) == 0)
             return CB_OK;
@@ -184,7 +197,10 @@ cb_code cb_dir_make_way(cb_dir_target *target, int folder, const char *name, con
         cb_hint(err, "Move it away, or let --delete remove what the backup does not have.");
         return err->code;
     }
-    return cb_dir_remove_at(folder, name, &target->removed, err);
+    if (holds_repository(target, st))
+        return cb_fail(err, CB_EXISTS, "'%s' holds the repository, the backup has no folder there",
+                       name);
+    return cb_dir_remove_at(folder, name, &removed, err);
 }
 
 /* Into a folder that its owner sealed nothing can be put: open it up, its mode is set at the end.

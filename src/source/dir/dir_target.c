@@ -222,7 +222,7 @@ static void say_flaws(const cb_dir_target *target)
                       (unsigned long long)target->xattr_flaws);
     if (target->removed > 0)
         cb_event_text(target->ctx, CB_EVENT_INFO,
-                      "removed %llu files and folders that the backup does not have",
+                      "removed what the backup does not have: %llu files and folders",
                       (unsigned long long)target->removed);
 }
 

@@ -447,6 +447,16 @@ static void test_repository_inside_is_left_out(void **state)
     assert_int_equal(restore(f, &f->backup, &force, NULL, &err), CB_USAGE);
     assert_true(tree_exists(f->from, "keep/repo/pack"));
 
+    /* Nor does it go when something else should take the place of its folder. */
+    assert_true(strcmp(f->backup.items[1].item.path, "keep") == 0);
+    snprintf(f->from, sizeof(f->from), "%s/other", f->folder);
+    tree_mkdir(f->folder, "other");
+    tree_text(f->from, "keep", "a file");
+    take(f, NULL, NULL, &f->second);
+    assert_int_equal(restore(f, &f->second, &mirror, NULL, &err), CB_EXISTS);
+    assert_true(tree_exists(f->to, "keep/repo/pack"));
+    test_backup_free(&f->second);
+
     open_ctx(f, f->from);
     assert_int_equal(take_with(f, &options, NULL, NULL, &f->second, &err), CB_USAGE);
 }
