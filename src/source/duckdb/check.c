@@ -73,7 +73,7 @@ static bool is_in_doubt(const check *c)
 static cb_code note_unsound(check *c, cb_error *err)
 {
     char what[CB_MESSAGE_MAX];
-    bool is_log = c->hot.now.verdict == CB_SIGHT_READY;
+    bool is_log = c->hot.now.verdict == CB_SIGHT_READY || c->hot.now.verdict == CB_SIGHT_CRASHED;
 
     snprintf(what, sizeof(what), "%s", is_log ? err->message : c->hot.now.what);
     cb_error_clear(err);
@@ -115,10 +115,9 @@ static cb_code list_damage(check *c, cb_error *err)
         snprintf(number, sizeof(number), "%llu", (unsigned long long)i);
         if (cb_bits_has(&c->hot.torn, i)) {
             c->report->bad_blocks++;
-            code = cb_check_note(c->report, err,
-                                 "metadata block %s was left half written by a killed process; a "
-                                 "backup of it opens after restore --mend",
-                                 number);
+            code = cb_check_damage(c->report, err, "database", number,
+                                   "a killed process left this metadata block half written, and "
+                                   "DuckDB refuses the file; a backup opens after restore --mend");
         } else if (cb_bits_has(&c->hot.doubtful, i)) {
             code = cb_check_note(c->report, err,
                                  "block %s counts as used and was never written: possibly nothing "

@@ -143,6 +143,31 @@ static cb_code look_at_block(cb_hot *h, uint64_t block, block_state *out, cb_err
     return CB_OK;
 }
 
+/*
+ * Does one wrong byte explain the checksum? Then it is rot, not a write that was cut short.
+ * Changing word w to v changes the sum by w*k xor v*k, so all bytes can be tried without summing up
+ * again.
+ */
+static bool is_one_byte(const uint8_t *data, size_t size)
+{
+    const uint64_t k = 0xbf58476d1ce4e5b9U;
+    uint64_t diff = cb_get_u64(data) ^ cb_duckdb_checksum(cb_bytes_of(data + 8, size - 8));
+
+    for (unsigned i = 0; i < 8; i++)
+        if ((diff & ~((uint64_t)0xff << (8 * i))) == 0)
+            return true; /* of the checksum itself */
+    for (size_t at = 8; at + 8 <= size; at += 8) {
+        uint64_t word = cb_get_u64(data + at);
+        uint64_t wanted = (word * k) ^ diff;
+
+        for (unsigned i = 0; i < 8; i++)
+            for (uint64_t flip = 1; flip < 256; flip++)
+                if ((word ^ (flip << (8 * i))) * k == wanted)
+                    return true;
+    }
+    return false;
+}
+
 typedef struct damage {
     uint64_t torn, unreferenced, damaged;
     char names[256]; /* the first damaged ones */
@@ -174,7 +199,8 @@ static cb_code classify(cb_hot *h, bool nobody, uint64_t block, damage *d, cb_er
     if (code != CB_OK || state == BLOCK_SOUND)
         return code;
     cb_bits_add(&h->accepted, block);
-    if (state == BLOCK_BAD && nobody && cb_bits_has(&h->now.blocks.metadata, block)) {
+    if (state == BLOCK_BAD && nobody && cb_bits_has(&h->now.blocks.metadata, block) &&
+        !is_one_byte(h->watch.block, h->now.block_bytes)) {
         cb_bits_add(&h->torn, block);
         d->torn++;
     } else if ((state == BLOCK_EMPTY || state == BLOCK_MISSING) && block >= h->now.blocks.tail &&

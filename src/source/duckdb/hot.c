@@ -314,19 +314,25 @@ static cb_code look_until_seen(cb_hot *h, cb_error *err)
     return CB_OK;
 }
 
-/* A log that nobody writes to ends in a frame that is whole and wrong: DuckDB would refuse it. */
+/*
+ * A log that nobody writes to and that DuckDB would refuse: it begins with something else than a
+ * header, or ends in a frame that is whole and wrong.
+ */
 static cb_code judge_log(cb_hot *h, cb_error *err)
 {
     const cb_duckdb_sight *s = &h->now;
     bool nobody = h->watch.exclusive || !s->lock.held;
+    bool bad_header = s->log.has_header && s->log.version < 2;
+    bool bad_end = s->verdict == CB_SIGHT_READY && !s->opaque && s->log.end == CB_LOG_END_BAD;
 
-    if (!nobody || s->verdict != CB_SIGHT_READY || s->opaque || s->log.end != CB_LOG_END_BAD)
+    if (!nobody || (!bad_header && !bad_end))
         return CB_OK;
     if (h->allow_damage) {
         h->damaged++;
-        cb_event_text(h->ctx, CB_EVENT_WARNING,
-                      "the log '%s' is damaged after byte %llu; what follows is left out",
-                      h->watch.paths[CB_DUCKDB_LOG], (unsigned long long)s->log.read_bytes);
+        if (!h->is_quiet)
+            cb_event_text(h->ctx, CB_EVENT_WARNING, "the log '%s' is damaged after byte %llu%s",
+                          h->watch.paths[CB_DUCKDB_LOG], (unsigned long long)s->log.read_bytes,
+                          bad_header ? "; stored as it is" : "; what follows is left out");
         return CB_OK;
     }
     cb_fail(err, CB_CORRUPT, "the log '%s' is damaged after byte %llu",
