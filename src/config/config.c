@@ -417,8 +417,10 @@ static bool find_subject(const cb_config *config, char out[CB_NAME_TEXT_MAX])
     case CB_COMMAND_CHECK:
     case CB_COMMAND_SCHEDULE:
         return cb_subject_of_source(first, out);
-    case CB_COMMAND_COPY:
-        return cb_subject_of_backup(first, out) || cb_subject_of_source(first, out);
+    case CB_COMMAND_COPY: /* what exists as a file is an address, whatever it looks like */
+        return cb_path_exists(first) || !cb_subject_of_backup(first, out)
+                   ? cb_subject_of_source(first, out)
+                   : true;
     case CB_COMMAND_RESTORE:
     case CB_COMMAND_LIST:
     case CB_COMMAND_SHOW:

@@ -1,0 +1,164 @@
+#include "config/request.h"
+#include "config_kit.h"
+
+static void test_backup(void **state)
+{
+    cb_config *config = kit_config("backup /x/prod.duckdb --name p --adopt-name --tag a=b --full "
+                                   "--method cp --compress zstd:-3 --no-create --skip-if-busy "
+                                   "--deadline 2m --allow-damage --source-snapshot /snap "
+                                   "--before true --after false",
+                                   NULL);
+    cb_backup_request request;
+
+    (void)state;
+    cb_backup_request_fill(config, &request);
+    assert_string_equal(request.source, "/x/prod.duckdb");
+    assert_string_equal(request.name, "p");
+    assert_true(request.adopt_name && request.full && request.no_create && request.skip_if_busy &&
+                request.allow_damage);
+    assert_int_equal(request.tag_count, 1);
+    assert_int_equal(request.method, CB_METHOD_HOT);
+    assert_int_equal(request.compress, CB_COMPRESS_ZSTD);
+    assert_int_equal(request.compress_level, -3);
+    assert_int_equal(request.deadline_us, 120000000);
+    assert_string_equal(request.source_snapshot, "/snap");
+    assert_string_equal(request.before, "true");
+    assert_string_equal(request.after, "false");
+    cb_config_free(config);
+
+    config = kit_config("backup x", NULL);
+    cb_backup_request_fill(config, &request);
+    assert_null(request.name);
+    assert_int_equal(request.method, CB_METHOD_AUTO);
+    assert_int_equal(request.compress, CB_COMPRESS_DEFAULT);
+    assert_int_equal(request.compress_level, 0);
+    assert_int_equal(request.deadline_us, 600000000);
+    assert_false(request.full || request.no_create || request.allow_damage);
+    cb_config_free(config);
+}
+
+static void test_settings(void **state)
+{
+    cb_config *config =
+        kit_config("list --repo /r --jobs 3 --lock-wait 9 --passphrase-file /p --endpoint http://e "
+                   "--region r --access-key-id k --s3-path-style --duckdb-library /l "
+                   "--extension-directory /e",
+                   NULL);
+    cb_settings settings = {.program_directory = "kept"};
+
+    (void)state;
+    cb_settings_fill(config, &settings);
+    assert_string_equal(settings.repository, "/r");
+    assert_int_equal(settings.jobs, 3);
+    assert_int_equal(settings.lock_wait_us, 9000000);
+    assert_string_equal(settings.passphrase_file, "/p");
+    assert_string_equal(settings.endpoint, "http://e");
+    assert_string_equal(settings.region, "r");
+    assert_string_equal(settings.access_key_id, "k");
+    assert_true(settings.s3_path_style);
+    assert_string_equal(settings.duckdb_library, "/l");
+    assert_string_equal(settings.extension_directory, "/e");
+    assert_string_equal(settings.program_directory, "kept");
+    cb_config_free(config);
+}
+
+static cb_code fill_restore(const char *line, cb_restore_request *request)
+{
+    static cb_config *config; /* the request borrows from it until the next call */
+    cb_error err = {0};
+
+    cb_config_free(config);
+    config = NULL;
+    if (!line)
+        return CB_OK;
+    config = kit_config(line, NULL);
+    return cb_restore_request_fill(config, request, &err);
+}
+
+static void test_restore(void **state)
+{
+    cb_restore_request request;
+
+    (void)state;
+    assert_int_equal(fill_restore("restore prod /x --time 1970-01-01T00:00:01Z --delta --delete "
+                                  "--no-verify --mend",
+                                  &request),
+                     CB_OK);
+    assert_true(request.has_time && request.delta && request.delete_extra && request.no_verify &&
+                request.mend && !request.force);
+    assert_int_equal(request.time_us, 1000000);
+    assert_string_equal(request.target, "/x");
+    /* The first instant of all is a time too. */
+    assert_int_equal(fill_restore("restore prod --time 1970-01-01T00:00:00Z", &request), CB_OK);
+    assert_true(request.has_time);
+    assert_null(request.target);
+    assert_int_equal(fill_restore("restore prod@2026", &request), CB_OK);
+    assert_false(request.has_time);
+    assert_int_equal(fill_restore("restore prod@2026 --time 2026-01-01", &request), CB_USAGE);
+    assert_int_equal(fill_restore("restore a:b@c --time 2026-01-01", &request), CB_OK);
+    assert_int_equal(fill_restore("restore prod /x --delete", &request), CB_USAGE);
+    cb_ignore(fill_restore(NULL, &request)); /* only gives the last one back */
+}
+
+static void test_expire(void **state)
+{
+    cb_config *config = kit_config("expire prod --keep-last 1 --keep-hourly 2 --keep-daily 3 "
+                                   "--keep-weekly 4 --keep-monthly 5 --keep-yearly 6 "
+                                   "--keep-within 7s --dry-run",
+                                   NULL);
+    cb_expire_request request;
+    cb_error err = {0};
+
+    (void)state;
+    assert_int_equal(cb_expire_request_fill(config, &request, &err), CB_OK);
+    assert_string_equal(request.name, "prod");
+    assert_int_equal(request.keep_last, 1);
+    assert_int_equal(request.keep_hourly, 2);
+    assert_int_equal(request.keep_daily, 3);
+    assert_int_equal(request.keep_weekly, 4);
+    assert_int_equal(request.keep_monthly, 5);
+    assert_int_equal(request.keep_yearly, 6);
+    assert_int_equal(request.keep_within_us, 7000000);
+    assert_true(request.dry_run);
+    cb_config_free(config);
+
+    /* No rule, or none that keeps anything: everything would go. */
+    config = kit_config("expire prod --keep-last 0 --dry-run", NULL);
+    assert_int_equal(cb_expire_request_fill(config, &request, &err), CB_USAGE);
+    assert_non_null(strstr(err.hint, "--keep-daily 7 --keep-weekly 4"));
+    cb_config_free(config);
+}
+
+static void test_copy(void **state)
+{
+    cb_config *config = kit_config("copy a b/ --timestamp --utc --keep 3 --force --keep-log "
+                                   "--method attach --deadline 5 --allow-damage",
+                                   NULL);
+    cb_copy_request request;
+    cb_error err = {0};
+
+    (void)state;
+    assert_int_equal(cb_copy_request_fill(config, &request, &err), CB_OK);
+    assert_string_equal(request.source, "a");
+    assert_string_equal(request.target, "b/");
+    assert_true(request.timestamp && request.utc && request.force && request.keep_log &&
+                request.allow_damage);
+    assert_int_equal(request.keep, 3);
+    assert_int_equal(request.method, CB_METHOD_ATTACH);
+    assert_int_equal(request.deadline_us, 5000000);
+    cb_config_free(config);
+    config = kit_config("copy a b --keep 3", NULL);
+    assert_int_equal(cb_copy_request_fill(config, &request, &err), CB_USAGE);
+    cb_config_free(config);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_backup),  cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_restore), cmocka_unit_test(test_expire),
+        cmocka_unit_test(test_copy),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
