@@ -224,7 +224,7 @@ static cb_code change(actor *self, const char *key, bool is_remove, cb_put_mode 
     bool is_commit = !is_remove && strncmp(key, "manifest/", 9) == 0;
     cb_code code;
 
-    if (chance(&w->random, 60)) {
+    if (chance(&w->random, is_commit ? 8 : 60)) {
         if (chance(&w->random, 2))
             keep_late(w, key, is_remove, mode, data);
         if (chance(&w->random, 2)) {
@@ -379,6 +379,14 @@ static const char *const names[] = {"a", "b"};
 
 static fixture_shape random_shape(test_random *random)
 {
+    if (chance(random, 2)) /* often the same, so that it can be taken over from the parent */
+        return (fixture_shape){.name = names[test_random_below(random, CB_LENGTH(names))],
+                               .items = 2,
+                               .chunks = 20,
+                               .changing = 2,
+                               .version = (unsigned)test_random_below(random, 2),
+                               .single_threaded = true,
+                               .pack_bytes = 4096};
     return (fixture_shape){.name = names[test_random_below(random, CB_LENGTH(names))],
                            .items = 1 + (unsigned)test_random_below(random, 2),
                            .chunks = 4 + 16 * (unsigned)test_random_below(random, 2),
@@ -663,8 +671,8 @@ static void run(uint64_t seed, world *total)
     while (w.late_count > 0) {
         apply_late(&w);
         check_done(&w);
+        check_backups(&w);
     }
-    check_backups(&w);
     check_empty(&w);
     total->packs_removed += w.packs_removed;
     total->kills += w.kills;
