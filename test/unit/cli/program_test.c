@@ -1,0 +1,247 @@
+/*
+ * The program from outside, with the fake library behind it: exit codes, streams, signals.
+ * The path of the program is the first argument.
+ */
+#include "cli/child.h"
+
+#include "base/text.h"
+#include "cli_kit.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *program;
+
+typedef struct run {
+    cb_buf out;
+    cb_buf errors;
+    int status;
+} run;
+
+static void run_free(run *self)
+{
+    cb_buf_free(&self->out);
+    cb_buf_free(&self->errors);
+}
+
+/* "list --json", by the shell, with `before` for variables and `behind` for redirections. */
+static run run_shell(const char *before, const char *words, const char *behind)
+{
+    char script[1024];
+    const char *argv[] = {"sh", "-c", script, NULL};
+    run self = {0};
+    cb_error err = {0};
+
+    snprintf(script, sizeof(script), "%s '%s' %s %s", before, program, words, behind);
+    if (cb_spawn(argv, cb_bytes_of(NULL, 0), &self.out, &self.errors, &self.status, &err) != CB_OK)
+        fail_msg("%s", err.message);
+    return self;
+}
+
+static void test_exit_codes(void **state)
+{
+    static const struct {
+        const char *before;
+        const char *words;
+        int status;
+    } samples[] = {
+        {"", "version", 0},
+        {"", "--version", 0},
+        {"", "help", 0},
+        {"", "list", 0},
+        {"", "", 2},
+        {"", "bakup", 2},
+        {"", "list --full", 2},
+        {"", "expire prod", 2},
+        {"CANVASBACK_NONSENSE=1", "list", 2},
+        {"CANVASBACK_NONSENSE=1", "version", 2},
+        {"CANVASBACK_NONSENSE=1", "help", 0},
+        {"", "lake status", 1},
+        {"", "serve", 1},
+        {"", "archive-get a b", 126},
+        {"", "repo --check", 1},
+        {"FAKE_CODE=1", "list", 1}, /* not-found: a file */
+        {"FAKE_CODE=1 FAKE_IN_REPOSITORY=1", "list", 5},
+        {"FAKE_CODE=3", "backup x", 4},
+        {"FAKE_CODE=5", "restore x /y", 3},
+        {"FAKE_CODE=11", "init", 2},
+        {"FAKE_CODE=13", "verify", 1},
+        {"FAKE_DAMAGED=1", "verify", 3},
+        {"FAKE_DAMAGED=1", "check x", 3},
+        {"FAKE_DAMAGED=1", "repair", 3},
+        {"FAKE_DAMAGED=1", "backup x", 3},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < CB_LENGTH(samples); i++) {
+        CB_CLEANUP(run_free) run r = run_shell(samples[i].before, samples[i].words, "");
+
+        if (r.status != samples[i].status)
+            fail_msg("%s canvasback %s: %d, not %d: %s", samples[i].before, samples[i].words,
+                     r.status, samples[i].status, kit_text(&r.errors));
+        /* A failure has a message; a success has a result. */
+        if (r.status != 0)
+            assert_true(cb_has_prefix(kit_text(&r.errors), "canvasback: "));
+        else
+            assert_true(r.out.size > 0);
+    }
+}
+
+static void test_streams(void **state)
+{
+    CB_CLEANUP(run_free) run json = run_shell("", "list --json -q", "");
+    CB_CLEANUP(run_free) run failed = run_shell("FAKE_CODE=3", "list --json -q", "");
+    CB_CLEANUP(run_free) run damaged = run_shell("FAKE_DAMAGED=1", "verify --json -q", "");
+    CB_CLEANUP(run_free) run wrong = run_shell("", "list --jsno --json", "");
+    CB_CLEANUP(run_free) run plain = run_shell("FAKE_CODE=3", "list", "");
+
+    (void)state;
+    assert_int_equal(json.out.data[0], '[');
+    assert_string_equal(kit_text(&json.errors), "");
+    assert_string_equal(kit_text(&failed.out), "{\"error\":{\"code\":\"busy\",\"message\":\"the "
+                                               "fake fails\",\"hint\":\"Ask it not to.\"}}\n");
+    assert_string_equal(kit_text(&failed.errors),
+                        "canvasback: the fake fails\nhint: Ask it not to.\n");
+    /* Damage is a result: one object, and not that of an error. */
+    assert_true(cb_has_prefix(kit_text(&damaged.out), "{\"backups\":2,"));
+    kit_assert_has(&damaged.errors, "damage found");
+    assert_true(cb_has_prefix(kit_text(&wrong.out), "{\"error\":{\"code\":\"usage\""));
+    assert_string_equal(kit_text(&plain.out), "");
+}
+
+static void test_levels(void **state)
+{
+    CB_CLEANUP(run_free) run usual = run_shell("", "list", "");
+    CB_CLEANUP(run_free) run warn = run_shell("", "list --log-level warn", "");
+    CB_CLEANUP(run_free) run quiet = run_shell("", "list --quiet", "");
+    CB_CLEANUP(run_free) run machine = run_shell("", "list --progress json", "");
+
+    (void)state;
+    assert_string_equal(kit_text(&usual.errors), "canvasback: the fake library is at work\n");
+    assert_string_equal(kit_text(&warn.errors), "");
+    assert_string_equal(kit_text(&quiet.errors), "");
+    assert_string_equal(kit_text(&machine.errors),
+                        "{\"event\":\"info\",\"text\":\"the fake library is at work\"}\n");
+}
+
+static void test_unwritable_output(void **state)
+{
+    CB_CLEANUP(run_free) run full = run_shell("", "list", ">/dev/full");
+    CB_CLEANUP(run_free) run closed = run_shell("", "list", ">&-");
+    CB_CLEANUP(run_free) run piped = run_shell("", "list -q", "2>&1 | true");
+
+    (void)state;
+    assert_int_equal(full.status, 1);
+    kit_assert_has(&full.errors, "No space left");
+    assert_int_equal(closed.status, 1);
+    assert_int_equal(piped.status, 0); /* of true; it did not hang */
+}
+
+static void test_time_is_echoed(void **state)
+{
+    CB_CLEANUP(run_free)
+    run local = run_shell("TZ=Asia/Kolkata", "restore prod /x --time '2026-11-21 02:30:00'", "");
+    CB_CLEANUP(run_free)
+    run zoned = run_shell("", "restore prod /x --time 2026-11-21T02:30:00+05:30", "");
+
+    (void)state;
+    kit_assert_has(&local.errors, "2026-11-21 02:30:00 local time is 2026-11-20T21:00:00Z\n");
+    kit_assert_lacks(&zoned.errors, "local time");
+}
+
+static void test_hostile_names_are_tamed(void **state)
+{
+    CB_CLEANUP(run_free) run shown = run_shell("", "show prod", "");
+
+    (void)state;
+    kit_assert_has(&shown.out, "?[31mname");
+    kit_assert_lacks(&shown.out, "\033");
+}
+
+static void test_paste_says_what_flags_said(void **state)
+{
+    CB_CLEANUP(run_free) run flagged = run_shell("", "restore prod --repo '/my repo'", "");
+    CB_CLEANUP(run_free) run usual = run_shell("CANVASBACK_REPO=/r", "restore prod", "");
+
+    (void)state;
+    kit_assert_has(&flagged.out, "canvasback restore --repo '/my repo' prod@20261121-022035 ");
+    kit_assert_has(&usual.out, "canvasback restore prod@20261121-022035 ");
+}
+
+/* Rules in sections: each name by its own, and what has none keeps everything. */
+static void test_expire_by_sections(void **state)
+{
+    char path[] = "/tmp/canvasback-expire-XXXXXX";
+    char words[128];
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "[prod]\nkeep-last = 1\n", 21), 21);
+    close(fd);
+    snprintf(words, sizeof(words), "expire --config %s", path);
+    {
+        CB_CLEANUP(run_free) run r = run_shell("FAKE_TRACE=1", words, "");
+
+        assert_int_equal(r.status, 0);
+        kit_assert_has(&r.errors, "app: no rule for it, everything stays");
+        kit_assert_has(&r.errors, "expire prod last 1 daily 0\n");
+        kit_assert_lacks(&r.errors, "expire app");
+    }
+    snprintf(words, sizeof(words), "expire --keep-daily 2 --config %s", path);
+    {
+        CB_CLEANUP(run_free) run r = run_shell("FAKE_TRACE=1", words, "");
+
+        kit_assert_has(&r.errors, "expire app last 0 daily 2\n");
+        kit_assert_has(&r.errors, "expire prod last 1 daily 2\n");
+    }
+    unlink(path);
+}
+
+/* One signal cancels the verb, a second one ends the program. */
+static void test_signals(void **state)
+{
+    CB_CLEANUP(run_free) run once = run_shell("", "", "");
+    char script[512];
+    const char *argv[] = {"sh", "-c", script, NULL};
+    cb_error err = {0};
+
+    (void)state;
+    for (unsigned signals = 1; signals <= 2; signals++) {
+        snprintf(script, sizeof(script),
+                 "FAKE_WAIT=%u '%s' list -q & sleep 0.3; kill -TERM $!; sleep 0.2; %s wait $!",
+                 signals, program, signals == 2 ? "kill -TERM $!;" : "");
+        once.out.size = once.errors.size = 0;
+        assert_int_equal(
+            cb_spawn(argv, cb_bytes_of(NULL, 0), &once.out, &once.errors, &once.status, &err),
+            CB_OK);
+        assert_int_equal(once.status, signals == 1 ? 1 : 128 + SIGTERM);
+        if (signals == 1)
+            kit_assert_has(&once.errors, "cancelled");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_exit_codes),
+        cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_unwritable_output),
+        cmocka_unit_test(test_time_is_echoed),
+        cmocka_unit_test(test_hostile_names_are_tamed),
+        cmocka_unit_test(test_paste_says_what_flags_said),
+        cmocka_unit_test(test_expire_by_sections),
+        cmocka_unit_test(test_signals),
+    };
+
+    if (argc != 2)
+        return 99;
+    program = argv[1];
+    unsetenv("CANVASBACK_REPO");
+    setenv("HOME", "/nonexistent", 1);
+    setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
