@@ -17,7 +17,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { SETTLE_US = 1000000, SETTLE_POLL_US = 50000, NAMED_BLOCKS_MAX = 8 };
+enum {
+    SETTLE_US = 1000000,
+    SETTLE_POLL_US = 50000,
+    NAMED_BLOCKS_MAX = 8,
+    DAMAGE_HELD_US = 3000000,
+    DAMAGE_POLL_US = 200000
+};
 
 static bool nobody_writes(const cb_hot *h, const cb_duckdb_lock *lock)
 {
@@ -27,6 +33,7 @@ static bool nobody_writes(const cb_hot *h, const cb_duckdb_lock *lock)
 static cb_code again(cb_hot *h, const char *what, cb_hot_outcome *out, cb_error *err)
 {
     *out = CB_HOT_AGAIN;
+    h->damage_since_us = 0;
     snprintf(h->now.what, sizeof(h->now.what), "%s", what);
     cb_event_text(h->ctx, CB_EVENT_DEBUG, "pass %u is not confirmed: %s", h->passes, what);
     if (cb_monotonic_us() >= h->give_up_us)
@@ -239,8 +246,8 @@ static cb_code report(cb_hot *h, const damage *d, cb_error *err)
     if (d->torn > 0)
         cb_event_text(
             h->ctx, CB_EVENT_WARNING,
-            "a killed process left %llu metadata %s of '%s' half written; stored as it is, "
-            "restore --mend makes the copy open",
+            "a killed process left %llu torn metadata %s in '%s'; stored as it is, and restore "
+            "--mend makes the copy open",
             (unsigned long long)d->torn, d->torn == 1 ? "block" : "blocks", path);
     if (d->unreferenced > 0)
         cb_event_text(h->ctx, CB_EVENT_WARNING,
@@ -252,9 +259,39 @@ static cb_code report(cb_hot *h, const damage *d, cb_error *err)
     return CB_OK;
 }
 
-/* The pass is confirmed but for blocks that did not verify. */
-static cb_code judge_bad(cb_hot *h, bool nobody, cb_hot_outcome *out, cb_error *err)
+/*
+ * A holder may be writing the block after all (a checkpoint that PRAGMA force_checkpoint let run
+ * beside the log). *again: look once more before it is called damage.
+ */
+static cb_code give_time(cb_hot *h, const cb_duckdb_still *still, bool *once_more, cb_error *err)
 {
+    cb_duckdb_pulse pulse;
+    int64_t now = cb_monotonic_us();
+
+    if (h->damage_since_us == 0) {
+        h->damage_since_us = now;
+        cb_duckdb_pulse_take(still->lock.pid, &h->damage_pulse);
+    }
+    *once_more = true;
+    if (now - h->damage_since_us >= DAMAGE_HELD_US) {
+        cb_duckdb_pulse_take(still->lock.pid, &pulse);
+        *once_more = !cb_duckdb_pulse_beats(&h->damage_pulse, &pulse);
+        if (!*once_more)
+            return CB_OK;
+        h->damage_since_us = 0;
+    }
+    cb_bits_clear(&h->accepted);
+    cb_bits_clear(&h->torn);
+    cb_bits_clear(&h->doubtful);
+    return cb_sleep_us(h->ctx, DAMAGE_POLL_US, err);
+}
+
+/* The pass is confirmed but for blocks that did not verify. */
+static cb_code judge_bad(cb_hot *h, const cb_duckdb_still *still, cb_hot_outcome *out,
+                         cb_error *err)
+{
+    bool nobody = nobody_writes(h, &still->lock);
+    bool once_more = false;
     damage d = {0};
     cb_code code;
 
@@ -273,7 +310,11 @@ static cb_code judge_bad(cb_hot *h, bool nobody, cb_hot_outcome *out, cb_error *
         if (code != CB_OK)
             return code;
     }
-    code = report(h, &d, err);
+    code = CB_OK;
+    if (!nobody && d.damaged > 0)
+        code = give_time(h, still, &once_more, err);
+    if (code == CB_OK && !once_more)
+        code = report(h, &d, err);
     if (code != CB_OK)
         return code;
     cb_bits_clear(&h->bad);
@@ -344,7 +385,7 @@ cb_code cb_hot_confirm(cb_hot *h, cb_hot_outcome *out, cb_error *err)
     if (code == CB_OK)
         code = decide(h, &still, out, err);
     if (code == CB_OK && *out == CB_HOT_CONFIRMED)
-        code = judge_bad(h, nobody_writes(h, &still.lock), out, err);
+        code = judge_bad(h, &still, out, err);
     if (code == CB_OK && *out == CB_HOT_CONFIRMED) {
         memcpy(h->final_marks, h->now.marks, sizeof(h->final_marks));
         h->final_marks[CB_DUCKDB_DATABASE] = still.database;

@@ -248,12 +248,22 @@ static cb_code judge_unsound(cb_hot *h, cb_error *err)
     if (h->unsound_since_us == 0 || !cb_duckdb_mark_same(mark, &h->unsound_mark)) {
         h->unsound_since_us = now;
         h->unsound_mark = *mark;
+        cb_duckdb_pulse_take(h->now.lock.pid, &h->unsound_pulse);
         return CB_OK;
     }
     if (mark->size_bytes < CB_DUCKDB_HEAD && !nobody)
         return CB_OK; /* just being made */
     if (now - h->unsound_since_us < (nobody ? UNSOUND_IDLE_US : UNSOUND_US))
         return CB_OK;
+    if (!nobody) { /* a stopped process may stand in the middle of the write */
+        cb_duckdb_pulse pulse;
+
+        cb_duckdb_pulse_take(h->now.lock.pid, &pulse);
+        if (!cb_duckdb_pulse_beats(&h->unsound_pulse, &pulse)) {
+            h->unsound_since_us = 0;
+            return CB_OK;
+        }
+    }
     return damaged_head(h, err);
 }
 

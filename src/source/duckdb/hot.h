@@ -62,6 +62,8 @@ typedef struct cb_hot {
     cb_duckdb_mark final_marks[CB_DUCKDB_FILES];
     int64_t unsound_since_us, gone_since_us;
     cb_duckdb_mark unsound_mark;
+    int64_t damage_since_us; /* bad blocks of a file that is open: seen since then */
+    cb_duckdb_pulse unsound_pulse, damage_pulse;
     atomic_uint bad_count; /* of this pass: many mean that the file moved on, and waiting is vain */
     bool warned_of_wait;
 } cb_hot;
