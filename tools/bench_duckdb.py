@@ -53,11 +53,11 @@ INSERT INTO sensors SELECT TIMESTAMP '2020-01-01' + INTERVAL (i) SECOND, i % 500
 """
 
 DAY = """
-UPDATE orders SET status = 'shipped' WHERE id >= {count} * 995 // 1000;
-UPDATE line_items SET quantity = quantity + 1 WHERE order_id >= {count} * 998 // 1000;
-DELETE FROM orders WHERE id < {count} * 3 // 1000;
-DELETE FROM line_items WHERE order_id < {count} * 3 // 1000;
-DELETE FROM events WHERE id < {count} * 3 // 1000;
+UPDATE orders SET status = 'shipped' WHERE id >= {count}::BIGINT * 995 // 1000;
+UPDATE line_items SET quantity = quantity + 1 WHERE order_id >= {count}::BIGINT * 998 // 1000;
+DELETE FROM orders WHERE id < {count}::BIGINT * 3 // 1000;
+DELETE FROM line_items WHERE order_id < {count}::BIGINT * 3 // 1000;
+DELETE FROM events WHERE id < {count}::BIGINT * 3 // 1000;
 """
 
 BATCH = 250_000
