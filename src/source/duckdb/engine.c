@@ -42,6 +42,13 @@ static bool says(const char *text, const char *words)
     return strstr(text, words) != NULL;
 }
 
+/* As 1.1 to 1.5, 2.0, and 1.2 within its own files say it. */
+static bool is_newer(const char *text)
+{
+    return says(text, "with version number") || says(text, "with storage version number") ||
+           says(text, "storage version greater");
+}
+
 /* The text is looked at first where DuckDB uses one type for many things (IO above all). */
 cb_code cb_duck_classify(int error_type, const char *text)
 {
@@ -53,7 +60,7 @@ cb_code cb_duck_classify(int error_type, const char *text)
     if (says(text, "checksum") || says(text, "Checksum") || says(text, "Corrupt") ||
         says(text, "corrupt"))
         return CB_CORRUPT;
-    if (says(text, "with version number") || says(text, "encrypt") || says(text, "Encrypt") ||
+    if (is_newer(text) || says(text, "encrypt") || says(text, "Encrypt") ||
         says(text, "storage version") || says(text, "extension") || says(text, "index type"))
         return CB_UNSUPPORTED;
     if (says(text, "No such file") || says(text, "does not exist"))
@@ -88,7 +95,7 @@ cb_code cb_duck_classify(int error_type, const char *text)
 
 static void hint_for(cb_error *err, const char *text, const char *version)
 {
-    if (says(text, "with version number"))
+    if (is_newer(text))
         cb_hint(err,
                 "The file is of a newer DuckDB than the library (%s): name a newer one with "
                 "--duckdb-library FILE.",
