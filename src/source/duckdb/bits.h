@@ -64,6 +64,17 @@ static inline void cb_bits_clear(cb_bits *bits)
         memset(bits->words, 0, (size_t)((bits->bound + 63) / 64) * sizeof(*bits->words));
 }
 
+/* Every number below `end` joins the set. */
+static inline void cb_bits_fill(cb_bits *bits, uint64_t end)
+{
+    if (end > bits->bound)
+        end = bits->bound;
+    if (end >= 64)
+        memset(bits->words, 0xff, (size_t)(end / 64) * sizeof(*bits->words));
+    for (uint64_t i = end / 64 * 64; i < end; i++)
+        cb_bits_add(bits, i);
+}
+
 /* The first member at or after `from`; the bound when there is none. */
 static inline uint64_t cb_bits_next(const cb_bits *bits, uint64_t from)
 {

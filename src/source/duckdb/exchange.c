@@ -204,7 +204,7 @@ static cb_code write_journal(cb_exchange *x, const journal *j, cb_error *err)
     if (code == CB_OK)
         code = join_checked(draft, err, "%s%s.new.journal", x->stem, x->token);
     if (code == CB_OK)
-        code = cb_file_open(draft, O_WRONLY | O_CREAT | O_TRUNC, 0600, &fd, err);
+        code = cb_file_open(draft, O_WRONLY | O_CREAT | O_EXCL, 0600, &fd, err);
     if (code == CB_OK)
         code = cb_file_write(fd, draft, 0, raw.data, raw.size, err);
     if (code == CB_OK)
@@ -236,6 +236,8 @@ static cb_code parse_field(cb_exchange *x, const cb_field *field, cb_arena *aren
             snprintf(out->token, sizeof(out->token), "%s", text);
     } else if (field->tag >= TAG_FRESH && field->tag < TAG_FRESH + CB_DUCKDB_FILES) {
         code = cb_field_text(field, arena, &text, err);
+        if (code == CB_OK && strchr(text, '/') != NULL)
+            return cb_fail(err, CB_CORRUPT, "it names a file in another folder");
         if (code == CB_OK)
             code = cb_path_join(x->folder, text, out->fresh[field->tag - TAG_FRESH], err);
     } else if (field->tag >= TAG_OLD && field->tag < TAG_OLD + CB_DUCKDB_FILES) {
@@ -267,8 +269,9 @@ static cb_code parse(cb_exchange *x, cb_bytes raw, journal *out, cb_error *err)
         code = parse_field(x, &field, &arena, out, err);
     }
     cb_arena_free(&arena);
-    if (code == CB_OK && (out->token[0] == '\0' || out->fresh[0][0] == '\0'))
-        return cb_fail(err, CB_CORRUPT, "it lacks a name");
+    if (code == CB_OK && (strspn(out->token, "0123456789abcdef") != strlen(out->token) ||
+                          out->token[0] == '\0' || out->fresh[0][0] == '\0'))
+        return cb_fail(err, CB_CORRUPT, "its names are not ours");
     return code;
 }
 

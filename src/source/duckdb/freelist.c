@@ -172,8 +172,7 @@ static cb_code read_all(const cb_duckdb_header *header, uint64_t file_blocks,
         code = cb_bits_reserve(&out->metadata, header->block_count, err);
     if (code != CB_OK)
         return code;
-    for (uint64_t i = 0; i < header->block_count; i++)
-        cb_bits_add(&out->used, i);
+    cb_bits_fill(&out->used, header->block_count);
 
     s.sub_block_bytes = (header->block_bytes - CHECKSUM_BYTES) / CB_DUCKDB_SUB_BLOCKS / 8 * 8;
     s.next = header->free_list;

@@ -77,12 +77,6 @@ static uint64_t blocks_of_file(const cb_duckdb_sight *s)
                                   : (size - CB_DUCKDB_HEAD + s->block_bytes - 1) / s->block_bytes;
 }
 
-static void add_range(cb_bits *bits, uint64_t from, uint64_t to)
-{
-    for (uint64_t i = from; i < to; i++)
-        cb_bits_add(bits, i);
-}
-
 static void add_all(cb_bits *into, const cb_bits *from)
 {
     uint64_t words = (into->bound < from->bound ? into->bound : from->bound) / 64;
@@ -120,7 +114,7 @@ static void plan_wanted(cb_hot *h)
     cb_bits_clear(&h->wanted);
     cb_bits_clear(&h->verify);
     if (s->opaque || s->verdict == CB_SIGHT_CRASHED || s->log.names_unknown)
-        add_range(&h->wanted, 0, all);
+        cb_bits_fill(&h->wanted, all);
     add_all(&h->wanted, &s->blocks.used);
     add_all(&h->verify, &s->blocks.used);
     if (s->verdict == CB_SIGHT_READY && s->log.names_blocks) {
