@@ -56,7 +56,7 @@ static cb_code run(cb_config *config, cb_door *door, cb_error *err)
         return cb_fail(err, CB_UNSUPPORTED, "this command is not in this version");
     warn_of_secrets(door);
     code = verb(door, err);
-    cb_progress_clear(&door->progress);
+    cb_progress_end(&door->progress);
     if (code != CB_OK)
         return code;
     if (!door->json)

@@ -206,17 +206,6 @@ void cb_progress_init(cb_progress *progress, cb_progress_kind kind)
         progress->kind = isatty(STDERR_FILENO) ? CB_PROGRESS_BAR : CB_PROGRESS_LINES;
 }
 
-void cb_progress_phase(cb_progress *progress, const char *phase)
-{
-    cb_progress_clear(progress);
-    snprintf(progress->phase, sizeof(progress->phase), "%s", phase ? phase : "");
-    progress->done_bytes = 0;
-    progress->total_bytes = 0;
-    progress->pass = 0;
-    progress->started_us = cb_monotonic_us();
-    progress->shown_us = progress->started_us;
-}
-
 static int64_t interval_us(const cb_progress *progress)
 {
     switch (progress->kind) {
@@ -257,6 +246,28 @@ static void show(cb_progress *progress, int64_t elapsed_us)
     }
 }
 
+/* Machines are told each phase's beginning and end, however short it was. */
+static void tell_machine(cb_progress *progress)
+{
+    if (progress->kind == CB_PROGRESS_JSON && progress->is_untold)
+        show(progress, cb_monotonic_us() - progress->started_us);
+    progress->is_untold = false;
+}
+
+void cb_progress_phase(cb_progress *progress, const char *phase)
+{
+    tell_machine(progress);
+    cb_progress_clear(progress);
+    snprintf(progress->phase, sizeof(progress->phase), "%s", phase ? phase : "");
+    progress->done_bytes = 0;
+    progress->total_bytes = 0;
+    progress->pass = 0;
+    progress->started_us = cb_monotonic_us();
+    progress->shown_us = progress->started_us;
+    progress->is_untold = true;
+    tell_machine(progress);
+}
+
 void cb_progress_update(cb_progress *progress, uint64_t done_bytes, uint64_t total_bytes,
                         unsigned pass)
 {
@@ -270,9 +281,11 @@ void cb_progress_update(cb_progress *progress, uint64_t done_bytes, uint64_t tot
     progress->done_bytes = done_bytes;
     progress->total_bytes = total_bytes;
     progress->pass = pass;
+    progress->is_untold = true;
     if (now_us - progress->shown_us < interval_us(progress))
         return;
     progress->shown_us = now_us;
+    progress->is_untold = false;
     show(progress, now_us - progress->started_us);
 }
 
@@ -281,4 +294,10 @@ void cb_progress_clear(cb_progress *progress)
     if (progress->is_drawn)
         dprintf(STDERR_FILENO, "\r\033[K");
     progress->is_drawn = false;
+}
+
+void cb_progress_end(cb_progress *progress)
+{
+    tell_machine(progress);
+    cb_progress_clear(progress);
 }

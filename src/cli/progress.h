@@ -24,6 +24,7 @@ typedef struct cb_progress {
     int64_t started_us; /* monotonic: of the phase; 0: nothing has begun */
     int64_t shown_us;   /* monotonic: when the last line was drawn */
     bool is_drawn;      /* a bar stands on the terminal */
+    bool is_untold;     /* there is news since the last line */
 } cb_progress;
 
 void cb_progress_init(cb_progress *progress, cb_progress_kind kind);
@@ -33,6 +34,9 @@ void cb_progress_update(cb_progress *progress, uint64_t done_bytes, uint64_t tot
                         unsigned pass);
 /* Take the bar away, so that something else can be written. */
 void cb_progress_clear(cb_progress *progress);
+
+/* The verb has ended: clear, and tell machines where it stood. */
+void cb_progress_end(cb_progress *progress);
 
 /* The texts, without any terminal: `elapsed_us` since the phase began. They end without newline. */
 enum { CB_PROGRESS_TEXT_MAX = 512 };

@@ -80,13 +80,6 @@ cb_code cb_verb_backup(cb_door *door, cb_error *err)
         code = cb_backup(door->ctx, &request, &result, err);
     if (code != CB_OK)
         return code;
-    if (result->damaged > 0) {
-        cb_fail(&door->damage, CB_CORRUPT,
-                "the source is damaged: %llu blocks were stored as found",
-                (unsigned long long)result->damaged);
-        cb_hint(&door->damage, "'canvasback check' tells which; 'canvasback list' tells of older "
-                               "backups.");
-    }
     return door->json ? cb_json_backup(result, &door->out, err)
                       : cb_render_backup(result, paste(door), &door->out, err);
 }

@@ -22,8 +22,8 @@ const cb_command cb_commands[CB_COMMAND_END] = {
             "from outside while its process goes on working: it is neither locked nor opened.\n\n"
             "Every backup can be restored by itself; what the repository already has is not stored "
             "again. A repository that does not exist yet is made on the first backup.\n\n"
-            "Damage found in the source ends the command with exit code 3; with --allow-damage "
-            "the backup is stored none the less.",
+            "Damage found in the source ends the command with exit code 3 and stores nothing; with "
+            "--allow-damage the backup is stored, marked as damaged, and the exit code is 0.",
         .examples =
             "canvasback backup prod.duckdb\n"
             "canvasback backup prod.duckdb --name prod --tag release=41\n"
