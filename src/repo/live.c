@@ -125,20 +125,40 @@ static cb_code mark_manifest(walk *w, const cb_manifest_ref *ref, cb_error *err)
     return CB_OK;
 }
 
+/* What looks like a tombstone must be one: a manifest cut to its length would be missed. */
+static cb_code check_tombstone(cb_repo *repo, const cb_manifest_ref *ref, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    char key[CB_KEY_MAX];
+    cb_object_view view;
+    cb_code code;
+
+    cb_key_manifest(key, ref->name, ref->number, ref->label);
+    code = cb_object_read(repo, key, CB_SMALL_OBJECT_MAX, &raw, &view, err);
+    if (code == CB_NOT_FOUND) {
+        cb_error_clear(err);
+        return CB_OK;
+    }
+    if (code == CB_OK)
+        code = cb_object_expect(&view, CB_OBJECT_TOMBSTONE, key, err);
+    return code;
+}
+
 cb_code cb_live_collect(cb_repo *repo, cb_id_set *live, cb_error *err)
 {
     CB_CLEANUP(walk_free) walk w = {.repo = repo, .live = live};
-    cb_manifest_ref *refs;
+    cb_manifest_key *keys;
     size_t count;
-    cb_code code = cb_manifest_list(repo, NULL, &refs, &count, err);
+    cb_code code = cb_manifest_scan(repo, NULL, &keys, &count, err);
 
     w.chunk.limit = w.page.limit = CB_CHUNK_BYTES_MAX;
     cb_id_set_free(live);
     if (code != CB_OK)
         return code;
     for (size_t i = 0; i < count && code == CB_OK; i++)
-        code = mark_manifest(&w, &refs[i], err);
-    free(refs);
+        code = keys[i].is_tombstone ? check_tombstone(repo, &keys[i].ref, err)
+                                    : mark_manifest(&w, &keys[i].ref, err);
+    free(keys);
     if (code == CB_CORRUPT || code == CB_UNSUPPORTED)
         cb_hint(err, "No space is given back while a backup cannot be read. Run verify; remove "
                      "the damaged backup, or bring the repository's files back.");

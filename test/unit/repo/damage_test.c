@@ -1,0 +1,595 @@
+/*
+ * Each kind of object missing, cut, flipped, swapped with another or of a newer format: what is
+ * read is right or refused by name, and what does not depend on it goes on.
+ */
+#include "unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "fake_hooks.h"
+#include "fault_store.h"
+#include "fixture.h"
+#include "temp.h"
+
+typedef struct place {
+    cb_ctx *ctx;
+    cb_store *store;
+    test_hooks hooks;
+    cb_fault none;
+    unsigned warnings;
+} place;
+
+static const cb_binding binding = {"dir", "host", "/src", "id-1"};
+
+static void count_warning(void *arg, const cb_event *event)
+{
+    place *p = arg;
+
+    if (event->kind == CB_EVENT_WARNING)
+        p->warnings++;
+}
+
+static cb_code open_repo(place *p, cb_repo **out, cb_error *err)
+{
+    cb_store *store = cb_fault_store_new(p->store, &p->none); /* may be closed by the repository */
+    cb_code code = cb_repo_open(p->ctx, store, out, err);
+
+    if (code != CB_OK)
+        cb_store_close(store);
+    else
+        (*out)->single_threaded = true;
+    return code;
+}
+
+static fixture_shape shape_of(unsigned version)
+{
+    return (fixture_shape){.name = "prod",
+                           .items = 2,
+                           .chunks = 20,
+                           .changing = 10,
+                           .version = version,
+                           .single_threaded = true,
+                           .pack_bytes = 16 << 10};
+}
+
+static void back_up(place *p, unsigned version)
+{
+    fixture_shape shape = shape_of(version);
+    cb_error err = {0};
+    cb_repo *repo;
+
+    assert_ok(open_repo(p, &repo, &err));
+    assert_ok(cb_name_bind(repo, "prod", &binding, false, &err));
+    assert_ok(fixture_backup(repo, &shape, NULL, &err));
+    cb_repo_close(repo);
+}
+
+static int begin(void **state)
+{
+    place *p = calloc(1, sizeof(*p));
+    cb_error err = {0};
+
+    p->ctx = test_ctx_new();
+    p->ctx->sink = count_warning;
+    p->ctx->sink_arg = p;
+    test_hooks_install(&p->hooks, p->ctx, (int64_t)1800000000 * 1000000, 3);
+    assert_ok(cb_memory_store_new(p->ctx, &p->store, &err));
+    assert_ok(cb_repo_create(p->ctx, p->store, &err));
+    back_up(p, 1);
+    back_up(p, 2);
+    *state = p;
+    return 0;
+}
+
+static int end(void **state)
+{
+    place *p = *state;
+
+    cb_store_close(p->store);
+    cb_ctx_free(p->ctx);
+    free(p);
+    return 0;
+}
+
+/* ---- ways to damage ---------------------------------------------------------------------- */
+
+static void read_raw(place *p, const char *key, cb_buf *raw)
+{
+    cb_error err = {0};
+
+    raw->size = 0;
+    assert_ok(cb_store_get(p->store, key, 0, UINT32_MAX, raw, &err));
+}
+
+static void write_raw(place *p, const char *key, cb_bytes raw)
+{
+    cb_error err = {0};
+
+    assert_ok(cb_store_put_bytes(p->store, key, CB_PUT_REPLACE, raw, &err));
+}
+
+static void flip(place *p, const char *key, size_t at)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+
+    read_raw(p, key, &raw);
+    raw.data[at % raw.size] ^= 0x10;
+    write_raw(p, key, cb_buf_bytes(&raw));
+}
+
+static void cut(place *p, const char *key, size_t size)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+
+    read_raw(p, key, &raw);
+    write_raw(p, key, cb_bytes_of(raw.data, size < raw.size ? size : raw.size - 1));
+}
+
+static void swap(place *p, const char *a, const char *b)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf raw_a = {0};
+    CB_CLEANUP(cb_buf_free) cb_buf raw_b = {0};
+
+    read_raw(p, a, &raw_a);
+    read_raw(p, b, &raw_b);
+    write_raw(p, a, cb_buf_bytes(&raw_b));
+    write_raw(p, b, cb_buf_bytes(&raw_a));
+}
+
+static void make_newer(place *p, const char *key)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+
+    read_raw(p, key, &raw);
+    cb_put_u16(raw.data + 6, 2); /* and no checksum that we know */
+    write_raw(p, key, cb_buf_bytes(&raw));
+}
+
+/* ---- configuration ----------------------------------------------------------------------- */
+
+static void test_config(void **state)
+{
+    place *p = *state;
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    cb_error err = {0};
+    cb_repo *repo;
+
+    read_raw(p, "config", &raw);
+    for (size_t at = 0; at < raw.size; at++) {
+        flip(p, "config", at);
+        err = (cb_error){0};
+        assert_int_not_equal(open_repo(p, &repo, &err), CB_OK);
+        assert_true(err.code == CB_CORRUPT || err.code == CB_UNSUPPORTED);
+        assert_non_null(strstr(err.message, "config"));
+        write_raw(p, "config", cb_buf_bytes(&raw));
+    }
+    for (size_t size = 0; size < raw.size; size++) {
+        write_raw(p, "config", cb_bytes_of(raw.data, size));
+        err = (cb_error){0};
+        assert_int_not_equal(open_repo(p, &repo, &err), CB_OK);
+        write_raw(p, "config", cb_buf_bytes(&raw));
+    }
+    make_newer(p, "config");
+    err = (cb_error){0};
+    assert_code(CB_UNSUPPORTED, open_repo(p, &repo, &err));
+    assert_true(err.hint[0] != '\0');
+    err = (cb_error){0};
+    assert_ok(cb_store_remove(p->store, "config", &err));
+    assert_code(CB_CORRUPT, open_repo(p, &repo, &err));
+    assert_code(CB_USAGE, cb_repo_create(p->ctx, p->store, &err));
+}
+
+static void test_not_a_repository(void **state)
+{
+    place *p = *state;
+    cb_error err = {0};
+    cb_store *other;
+    cb_repo *repo;
+
+    assert_ok(cb_memory_store_new(p->ctx, &other, &err));
+    assert_code(CB_NOT_FOUND, cb_repo_open(p->ctx, other, &repo, &err));
+    assert_true(err.in_repository);
+    err = (cb_error){0};
+    assert_ok(cb_store_put_bytes(other, "notes.txt", CB_PUT_NEW, cb_bytes_of("x", 1), &err));
+    assert_code(CB_UNSUPPORTED, cb_repo_open(p->ctx, other, &repo, &err));
+    assert_code(CB_USAGE, cb_repo_create(p->ctx, other, &err));
+    err = (cb_error){0};
+    assert_ok(
+        cb_store_put_bytes(other, "config", CB_PUT_NEW, cb_bytes_of("[core]\nbare = x", 15), &err));
+    assert_code(CB_UNSUPPORTED, cb_repo_open(p->ctx, other, &repo, &err));
+    cb_store_close(other);
+}
+
+/* ---- manifests --------------------------------------------------------------------------- */
+
+static cb_code load_first(place *p, cb_error *err)
+{
+    cb_manifest_ref *refs;
+    cb_manifest *manifest;
+    cb_repo *repo;
+    size_t count;
+    cb_code code;
+
+    assert_int_equal(open_repo(p, &repo, err), CB_OK);
+    assert_int_equal(cb_manifest_list(repo, "prod", &refs, &count, err), CB_OK);
+    assert_int_equal(count, 2);
+    code = cb_manifest_load(repo, &refs[0], &manifest, err);
+    if (code == CB_OK)
+        cb_manifest_free(manifest);
+    else
+        assert_non_null(strstr(err->message, refs[0].label));
+    /* The other one is as good as ever. */
+    if (code != CB_OK) {
+        cb_error quiet = {0};
+
+        assert_int_equal(fixture_check(repo, &refs[1], &quiet), CB_OK);
+    }
+    free(refs);
+    cb_repo_close(repo);
+    return code;
+}
+
+static void test_manifest(void **state)
+{
+    place *p = *state;
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    char first[CB_KEY_MAX], second[CB_KEY_MAX];
+    cb_error err = {0};
+
+    fixture_key(p->store, "manifest/", 0, first);
+    fixture_key(p->store, "manifest/", 1, second);
+    assert_ok(load_first(p, &err));
+    read_raw(p, first, &raw);
+    for (size_t at = 0; at < raw.size; at += 3) {
+        flip(p, first, at);
+        err = (cb_error){0};
+        assert_int_not_equal(load_first(p, &err), CB_OK);
+        assert_true(err.code == CB_CORRUPT || err.code == CB_UNSUPPORTED);
+        write_raw(p, first, cb_buf_bytes(&raw));
+    }
+    for (size_t size = 0; size < raw.size; size += 5) {
+        cut(p, first, size);
+        /* Exactly as long as a tombstone would be: then it is listed as one, or refused. */
+        if (size != CB_OBJECT_FRAME_BYTES + strlen(first)) {
+            err = (cb_error){0};
+            assert_code(CB_CORRUPT, load_first(p, &err));
+        }
+        write_raw(p, first, cb_buf_bytes(&raw));
+    }
+    make_newer(p, first);
+    err = (cb_error){0};
+    assert_code(CB_UNSUPPORTED, load_first(p, &err));
+    write_raw(p, first, cb_buf_bytes(&raw));
+    {
+        CB_CLEANUP(cb_buf_free) cb_buf other = {0};
+
+        read_raw(p, second, &other);
+        write_raw(p, first, cb_buf_bytes(&other));
+        err = (cb_error){0};
+        assert_code(CB_CORRUPT, load_first(p, &err));
+        assert_non_null(strstr(err.message, "another key"));
+    }
+}
+
+/* ---- packs and index --------------------------------------------------------------------- */
+
+static cb_code check_all(place *p, cb_error *err)
+{
+    cb_repo *repo;
+    size_t count;
+    cb_code code;
+
+    assert_int_equal(open_repo(p, &repo, err), CB_OK);
+    code = fixture_check_all(repo, &count, err);
+    cb_repo_close(repo);
+    return code;
+}
+
+static void test_index_is_no_loss(void **state)
+{
+    place *p = *state;
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    char first[CB_KEY_MAX], second[CB_KEY_MAX];
+    cb_error err = {0};
+
+    fixture_key(p->store, "index/", 0, first);
+    fixture_key(p->store, "index/", 1, second);
+    read_raw(p, first, &raw);
+    for (size_t at = 0; at < raw.size; at += 37) {
+        p->warnings = 0;
+        flip(p, first, at);
+        assert_ok(check_all(p, &err));
+        assert_true(p->warnings > 0);
+        write_raw(p, first, cb_buf_bytes(&raw));
+    }
+    for (size_t size = 0; size < raw.size; size += 101) {
+        cut(p, first, size);
+        assert_ok(check_all(p, &err));
+        write_raw(p, first, cb_buf_bytes(&raw));
+    }
+    swap(p, first, second);
+    assert_ok(check_all(p, &err));
+    assert_ok(cb_store_remove(p->store, first, &err));
+    assert_ok(cb_store_remove(p->store, second, &err));
+    assert_ok(check_all(p, &err));
+    back_up(p, 2); /* names the packs again */
+    assert_int_equal(fixture_count(p->store, "index/"), 1);
+    assert_ok(check_all(p, &err));
+}
+
+static void test_pack(void **state)
+{
+    place *p = *state;
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    char first[CB_KEY_MAX], second[CB_KEY_MAX];
+    cb_error err = {0};
+    size_t bad = 0;
+
+    fixture_key(p->store, "pack/", 0, first);
+    fixture_key(p->store, "pack/", 1, second);
+    read_raw(p, first, &raw);
+    for (size_t at = 0; at < raw.size; at += 211) {
+        flip(p, first, at);
+        err = (cb_error){0};
+        if (check_all(p, &err) != CB_OK) {
+            assert_int_equal(err.code, CB_CORRUPT);
+            assert_non_null(strstr(err.message, first));
+            assert_true(err.hint[0] != '\0');
+            bad++;
+        }
+        write_raw(p, first, cb_buf_bytes(&raw));
+    }
+    assert_true(bad > raw.size / 211 / 2); /* not the footer: the index has it too */
+    cut(p, first, raw.size / 4);
+    err = (cb_error){0};
+    assert_code(CB_CORRUPT, check_all(p, &err));
+    write_raw(p, first, cb_buf_bytes(&raw));
+    swap(p, first, second);
+    err = (cb_error){0};
+    assert_code(CB_CORRUPT, check_all(p, &err));
+    swap(p, first, second);
+    err = (cb_error){0};
+    assert_ok(check_all(p, &err));
+    assert_ok(cb_store_remove(p->store, first, &err));
+    assert_code(CB_NOT_FOUND, check_all(p, &err));
+    /* A backup that stores everything anew does not need the lost pack. */
+    {
+        fixture_shape shape = shape_of(2);
+        cb_manifest_ref ref;
+        cb_repo *repo;
+
+        shape.full = true;
+        err = (cb_error){0};
+        assert_ok(open_repo(p, &repo, &err));
+        assert_ok(fixture_backup(repo, &shape, &ref, &err));
+        assert_ok(fixture_check(repo, &ref, &err));
+        cb_repo_close(repo);
+    }
+}
+
+/* A pack that has lost its end, without an index: passed over, never believed. */
+static void test_footer(void **state)
+{
+    place *p = *state;
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    char key[CB_KEY_MAX];
+    cb_error err = {0};
+
+    while (fixture_count(p->store, "index/") > 0) {
+        fixture_key(p->store, "index/", 0, key);
+        assert_ok(cb_store_remove(p->store, key, &err));
+    }
+    fixture_key(p->store, "pack/", 0, key);
+    read_raw(p, key, &raw);
+    for (size_t back = 1; back < 400; back += 7) {
+        flip(p, key, raw.size - back);
+        err = (cb_error){0};
+        p->warnings = 0;
+        assert_int_not_equal(check_all(p, &err), CB_OK);
+        assert_true(p->warnings > 0);
+        write_raw(p, key, cb_buf_bytes(&raw));
+    }
+    for (size_t size = 0; size < raw.size; size += 97) {
+        write_raw(p, key, cb_bytes_of(raw.data, size));
+        err = (cb_error){0};
+        assert_int_not_equal(check_all(p, &err), CB_OK);
+        write_raw(p, key, cb_buf_bytes(&raw));
+    }
+    make_newer(p, key);
+    err = (cb_error){0};
+    assert_ok(check_all(p, &err)); /* the footer's own copy of the header counts */
+}
+
+/* ---- the rest ---------------------------------------------------------------------------- */
+
+static void test_name(void **state)
+{
+    place *p = *state;
+    cb_binding other = binding;
+    cb_error err = {0};
+    cb_repo *repo;
+
+    assert_ok(open_repo(p, &repo, &err));
+    other.path = "/other";
+    assert_code(CB_USAGE, cb_name_bind(repo, "prod", &other, false, &err));
+    assert_non_null(strstr(err.hint, "--adopt-name"));
+    other = binding;
+    other.identity = "id-2";
+    err = (cb_error){0};
+    assert_code(CB_USAGE, cb_name_bind(repo, "prod", &other, false, &err));
+    other.identity = "";
+    assert_ok(cb_name_bind(repo, "prod", &other, false, &err));
+    other.identity = "id-2";
+    assert_ok(cb_name_bind(repo, "prod", &other, true, &err));
+    assert_code(CB_USAGE, cb_name_bind(repo, "prod", &binding, false, &err));
+    assert_code(CB_USAGE, cb_name_bind(repo, "../x", &binding, false, &err));
+    flip(p, "name/prod", 40);
+    err = (cb_error){0};
+    assert_code(CB_CORRUPT, cb_name_bind(repo, "prod", &binding, false, &err));
+    assert_true(err.hint[0] != '\0');
+    err = (cb_error){0};
+    assert_ok(cb_name_bind(repo, "prod", &binding, true, &err));
+    assert_ok(cb_name_bind(repo, "prod", &binding, false, &err));
+    cb_repo_close(repo);
+}
+
+static void test_session_objects(void **state)
+{
+    place *p = *state;
+    cb_reclaim_result result;
+    cb_error err = {0};
+    char key[CB_KEY_MAX];
+    cb_repo *repo;
+
+    /* An `open` that nobody can read, of a run that did not end. */
+    cb_key_session(key, "prod", 2, "end");
+    assert_ok(cb_store_remove(p->store, key, &err));
+    cb_key_session(key, "prod", 2, "open");
+    flip(p, key, 50);
+    back_up(p, 3); /* its manifest is there: nobody waits for it */
+    assert_ok(open_repo(p, &repo, &err));
+    assert_code(CB_CORRUPT, cb_repo_reclaim(repo, 0, &result, &err)); /* who knows its key? */
+    assert_true(err.hint[0] != '\0');
+    cb_repo_close(repo);
+    err = (cb_error){0};
+    assert_ok(check_all(p, &err));
+    assert_ok(cb_store_remove(p->store, key, &err));
+    assert_ok(open_repo(p, &repo, &err));
+    assert_ok(cb_repo_reclaim(repo, 0, &result, &err));
+    cb_repo_close(repo);
+}
+
+static void test_reclaim_lists(void **state)
+{
+    place *p = *state;
+    cb_reclaim_result result;
+    cb_manifest_ref *refs;
+    size_t count;
+    cb_error err = {0};
+    cb_repo *repo;
+    fixture_shape shape = shape_of(3);
+
+    assert_ok(open_repo(p, &repo, &err));
+    assert_ok(cb_manifest_list(repo, "prod", &refs, &count, &err));
+    assert_ok(cb_manifest_remove(repo, &refs[0], &err));
+    free(refs);
+    assert_ok(cb_repo_reclaim(repo, 0, &result, &err));
+    cb_repo_close(repo);
+    flip(p, "reclaim/0000000001/verdict", 60);
+    assert_ok(open_repo(p, &repo, &err));
+    /* Which packs are doomed is not known any more: no chunk may be relied upon. */
+    assert_code(CB_CORRUPT, fixture_backup(repo, &shape, NULL, &err));
+    assert_non_null(strstr(err.message, "verdict"));
+    cb_repo_close(repo);
+    err = (cb_error){0};
+    assert_ok(check_all(p, &err));
+}
+
+static void test_labels(void **state)
+{
+    place *p = *state;
+    cb_manifest_ref *refs;
+    size_t count;
+    cb_error err = {0};
+    cb_repo *repo;
+
+    back_up(p, 3);
+    test_time_pass(&p->hooks, -(int64_t)24 * 3600 * 1000000); /* the clock jumps back */
+    back_up(p, 4);
+    assert_ok(open_repo(p, &repo, &err));
+    assert_ok(cb_manifest_list(repo, NULL, &refs, &count, &err));
+    assert_int_equal(count, 4);
+    assert_string_equal(refs[0].label, "20270115-080000");
+    assert_string_equal(refs[1].label, "20270115-080000-2");
+    assert_string_equal(refs[2].label, "20270115-080000-3");
+    assert_string_equal(refs[3].label, "20270114-080000");
+    assert_int_equal(refs[3].number, 4);
+    {
+        cb_manifest_ref ref;
+
+        assert_ok(cb_manifest_find(repo, "prod", &ref, &err)); /* the number decides */
+        assert_int_equal(ref.number, 4);
+        assert_ok(cb_manifest_find(repo, "prod@20270115-080000", &ref, &err));
+        assert_int_equal(ref.number, 1);
+        assert_ok(cb_manifest_find(repo, "prod@20270114", &ref, &err));
+        assert_int_equal(ref.number, 4);
+        assert_code(CB_USAGE, cb_manifest_find(repo, "prod@20270115-", &ref, &err));
+        err = (cb_error){0};
+        assert_code(CB_NOT_FOUND, cb_manifest_find(repo, "prod@1999", &ref, &err));
+        assert_true(err.in_repository);
+        err = (cb_error){0};
+        assert_code(CB_USAGE, cb_manifest_find(repo, "@", &ref, &err));
+    }
+    free(refs);
+    cb_repo_close(repo);
+}
+
+static void test_grave(void **state)
+{
+    place *p = *state;
+    cb_manifest_ref *refs;
+    cb_manifest_ref *left;
+    cb_manifest *manifest;
+    size_t count;
+    char key[CB_KEY_MAX];
+    cb_error err = {0};
+    cb_repo *repo;
+
+    cb_key_session(key, "prod", 1, "end"); /* as after a crash behind the commit */
+    assert_ok(cb_store_remove(p->store, key, &err));
+    assert_ok(open_repo(p, &repo, &err));
+    assert_ok(cb_manifest_list(repo, "prod", &refs, &count, &err));
+    assert_ok(cb_manifest_remove(repo, &refs[0], &err));
+    assert_ok(cb_manifest_remove(repo, &refs[1], &err));
+    assert_ok(cb_manifest_list(repo, "prod", &left, &count, &err));
+    assert_int_equal(count, 0);
+    assert_int_equal(fixture_count(p->store, "manifest/"), 1); /* the tombstone of the first */
+    assert_code(CB_NOT_FOUND, cb_manifest_load(repo, &refs[0], &manifest, &err));
+    free(refs);
+    free(left);
+    cb_repo_close(repo);
+}
+
+static void test_verified(void **state)
+{
+    place *p = *state;
+    cb_manifest_ref *refs;
+    size_t count;
+    int64_t when = 1;
+    cb_error err = {0};
+    cb_repo *repo;
+
+    assert_ok(open_repo(p, &repo, &err));
+    assert_ok(cb_manifest_list(repo, "prod", &refs, &count, &err));
+    assert_ok(cb_manifest_verified(repo, &refs[0], &when, &err));
+    assert_int_equal(when, 0);
+    assert_ok(cb_manifest_set_verified(repo, &refs[0], 77, &err));
+    assert_ok(cb_manifest_set_verified(repo, &refs[0], 78, &err));
+    assert_ok(cb_manifest_verified(repo, &refs[0], &when, &err));
+    assert_int_equal(when, 78);
+    assert_ok(cb_manifest_remove(repo, &refs[0], &err));
+    assert_int_equal(fixture_count(p->store, "verified/"), 0);
+    free(refs);
+    cb_repo_close(repo);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_config, begin, end),
+        cmocka_unit_test_setup_teardown(test_not_a_repository, begin, end),
+        cmocka_unit_test_setup_teardown(test_manifest, begin, end),
+        cmocka_unit_test_setup_teardown(test_index_is_no_loss, begin, end),
+        cmocka_unit_test_setup_teardown(test_pack, begin, end),
+        cmocka_unit_test_setup_teardown(test_footer, begin, end),
+        cmocka_unit_test_setup_teardown(test_name, begin, end),
+        cmocka_unit_test_setup_teardown(test_session_objects, begin, end),
+        cmocka_unit_test_setup_teardown(test_reclaim_lists, begin, end),
+        cmocka_unit_test_setup_teardown(test_labels, begin, end),
+        cmocka_unit_test_setup_teardown(test_grave, begin, end),
+        cmocka_unit_test_setup_teardown(test_verified, begin, end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
