@@ -16,7 +16,7 @@
 
 /* ---- attrs.c: what an inode says of itself ------------------------------------------------- */
 
-enum { CB_DIR_ATTRS_MAX = 1 << 20 };
+enum { CB_DIR_ATTRS_MAX = 512 * 1024 };
 
 /*
  * The record of an item: fields (codec/field.h) with these tags, in this order. Absent is zero.
