@@ -2,8 +2,8 @@
  * expire.c - apply retention, then give back the space.
  *
  * Manifests go first (each by the rule of the repository), packs after: a crash in between leaves
- * garbage that the next run collects. Backups are ordered by their point; a manifest that cannot
- * be read stops everything, since it may need any chunk.
+ * garbage that the next run collects. A manifest that cannot be read stops everything, since it
+ * may need any chunk.
  */
 #include "command/command_internal.h"
 
@@ -18,16 +18,6 @@ typedef struct candidate_ref {
     cb_manifest_ref ref;
     cb_candidate candidate;
 } candidate_ref;
-
-static int by_point(const void *a, const void *b)
-{
-    const candidate_ref *left = a;
-    const candidate_ref *right = b;
-
-    if (left->candidate.point_us != right->candidate.point_us)
-        return left->candidate.point_us < right->candidate.point_us ? -1 : 1;
-    return left->ref.number < right->ref.number ? -1 : left->ref.number > right->ref.number;
-}
 
 static cb_code load_candidates(cb_repo *repo, const cb_manifest_ref *refs, size_t count,
                                candidate_ref *into, cb_error *err)
@@ -47,7 +37,10 @@ static cb_code load_candidates(cb_repo *repo, const cb_manifest_ref *refs, size_
     return CB_OK;
 }
 
-/* Decide over the backups of one name, which stand at `all` oldest first. */
+/*
+ * Decide over the backups of one name, which stand at `all` in the order in which they were taken:
+ * by number, not by point, since a clock that was set back must not make the newest look old.
+ */
 static cb_code decide(const cb_expire_request *request, candidate_ref *all, size_t count,
                       cb_arena *arena, cb_expire_entry *entries, cb_error *err)
 {
@@ -56,7 +49,6 @@ static cb_code decide(const cb_expire_request *request, candidate_ref *all, size
 
     if (candidates == NULL)
         return cb_fail_memory(err, count * sizeof(*candidates));
-    qsort(all, count, sizeof(*all), by_point);
     for (size_t i = 0; i < count; i++)
         candidates[i] = all[i].candidate;
     code = cb_retention(request, candidates, count, arena, err);
