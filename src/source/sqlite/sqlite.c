@@ -181,7 +181,11 @@ static cb_code code_of(int rc)
 cb_code cb_sqlite_fail(sqlite3 *db, int rc, const char *path, const char *doing, cb_error *err)
 {
     const char *words = db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc);
+    int system = db != NULL ? sqlite3_system_errno(db) : 0;
 
+    /* SQLite's "unable to open" and "disk I/O error" hide what the system said. */
+    if (system != 0 && ((rc & 0xff) == SQLITE_CANTOPEN || (rc & 0xff) == SQLITE_IOERR))
+        return cb_fail_errno(err, system, "cannot %s '%s': %.300s", doing, path, words);
     return cb_fail(err, code_of(rc), "cannot %s '%s': %.300s", doing, path, words);
 }
 

@@ -436,7 +436,10 @@ static cb_code sqlite_finish(cb_target *base, cb_error *err)
 
     if (!t->has_item)
         return cb_fail(err, CB_CORRUPT, "the backup holds no database");
-    return t->base.in_place ? finish_in_place(t, err) : finish_whole(t, err);
+    if ((t->base.in_place ? finish_in_place(t, err) : finish_whole(t, err)) != CB_OK)
+        return err->code;
+    cb_fd_close(&t->fd); /* and with it the locks: whoever comes next may open the database */
+    return CB_OK;
 }
 
 static void sqlite_free(cb_target *base)
