@@ -34,8 +34,8 @@ struct cb_repo {
     uint8_t id[CB_REPO_ID_BYTES];
     uint8_t fingerprint_secret[CB_FINGERPRINT_SECRET_BYTES];
     cb_repo_facts facts;
-    uint64_t manifest_loads; /* how many manifests were read whole so far */
-    bool single_threaded;    /* sessions of our own (reclaim, repair) run no threads either */
+    atomic_uint_least64_t manifest_loads; /* how many manifests were read whole so far */
+    bool single_threaded; /* sessions of our own (reclaim, repair) run no threads either */
     cb_repo_worker workers[CB_WORKERS_MAX + 1];
 
     pthread_rwlock_t lock; /* guards what follows */

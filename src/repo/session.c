@@ -217,13 +217,16 @@ static cb_code check_again(cb_session *session, bool *again, bool *taken, cb_err
 
     *again = false;
     *taken = false;
+    session->has_lower = false;
     if (code == CB_OK && session->name[0] != '~')
         code = cb_manifest_scan(session->repo, session->name, &keys, &key_count, err);
     for (size_t i = 0; code == CB_OK && i < info_count; i++) {
         if (infos[i].number > session->number)
             *again = true;
-        else if (infos[i].number < session->number && infos[i].has_open && !infos[i].has_ended &&
-                 session->name[0] != '~')
+        if (infos[i].number >= session->number || !infos[i].has_open || infos[i].has_ended)
+            continue;
+        session->has_lower = true;
+        if (session->name[0] != '~')
             code = lower_has_label(session, &infos[i], taken, err);
     }
     if (code == CB_OK && keys != NULL && label_is_taken(keys, key_count, session->label))
@@ -287,7 +290,7 @@ static cb_code open_session(cb_session *session, cb_error *err)
 
     if (code == CB_OK)
         code = start_beats(session, err);
-    if (code == CB_OK)
+    if (code == CB_OK && session->has_lower)
         code = cb_session_wait_lock(session, err);
     if (code == CB_OK)
         code = cb_reclaim_lists_read(session->repo, false, &session->lists, err);

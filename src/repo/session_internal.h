@@ -33,6 +33,7 @@ struct cb_session {
     uint64_t number;
     uint8_t id[CB_SESSION_ID_BYTES];
     bool is_open;         /* its `open` object is in the store */
+    bool has_lower;       /* a lower session of the name had not ended when we opened */
     bool may_have_commit; /* a create of the manifest was sent and its answer is not known */
     bool has_ended;
 
