@@ -14,6 +14,7 @@
 enum {
     PAGE_BYTES = 4096,
     HEADERS_BYTES = 3 * PAGE_BYTES,
+    SLOT_2_AT = 2 * PAGE_BYTES,
     MAGIC_AT = 8,
     VERSION_AT = 12,
     FLAGS_AT = 20,
@@ -27,7 +28,7 @@ cb_code cb_duck_file_look(const char *path, cb_duck_file *out, cb_error *err)
 {
     CB_CLEANUP(cb_fd_close) int fd = -1;
     uint8_t pages[HEADERS_BYTES];
-    const uint8_t *current = pages + 2 * PAGE_BYTES;
+    const uint8_t *current = pages + SLOT_2_AT;
     size_t got;
 
     memset(out, 0, sizeof(*out));

@@ -143,7 +143,7 @@ cb_code cb_sqlite_check(cb_ctx *ctx, const char *path, cb_check_report *report, 
 cb_code cb_sqlite_deep(cb_ctx *ctx, const char *path, cb_table_visit *visit, void *arg,
                        cb_error *err);
 
-/* ---- records: doc/format.md, "Items" --------------------------------- */
+/* ---- records: doc/format.md, "Items" ------------------------------------------------------- */
 
 /* Of the item: permissions and owner of the file. Absent is zero. */
 typedef enum cb_sqlite_attr {
