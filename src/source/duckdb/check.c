@@ -115,9 +115,10 @@ static cb_code list_damage(check *c, cb_error *err)
         snprintf(number, sizeof(number), "%llu", (unsigned long long)i);
         if (cb_bits_has(&c->hot.torn, i)) {
             c->report->bad_blocks++;
-            code = cb_check_damage(c->report, err, "database", number,
-                                   "a killed process left this metadata block half written, and "
-                                   "DuckDB refuses the file; a backup opens after restore --mend");
+            code = cb_check_note(c->report, err,
+                                 "a killed process left a torn metadata block, %s: DuckDB refuses "
+                                 "the file; a backup of it opens after restore --mend",
+                                 number);
         } else if (cb_bits_has(&c->hot.doubtful, i)) {
             code = cb_check_note(c->report, err,
                                  "block %s counts as used and was never written: possibly nothing "
