@@ -10,7 +10,8 @@
  *   7 old ones and journal go
  *
  * The folder is synced between steps that must not be seen in another order. Killed before 3 the
- * old database stands untouched: recover undoes. Later it finishes, because the new one is whole.
+ * old database stands untouched: recover undoes, and also where there was none. Later it finishes,
+ * because the new one is whole.
  */
 #include "source/duckdb/exchange.h"
 
@@ -480,6 +481,10 @@ static cb_code recover_from(cb_exchange *x, const journal *j, cb_error *err)
                       "dropping an interrupted restore of '%s', which had not begun to change it",
                       path);
         return cancel(x, j, err);
+    }
+    if (!j->was_there[0]) { /* nothing was replaced: the run at hand starts from the beginning */
+        cb_event_text(x->ctx, CB_EVENT_INFO, "undoing an interrupted restore of '%s'", path);
+        return undo(x, j, err);
     }
     cb_event_text(x->ctx, CB_EVENT_INFO, "finishing an interrupted restore of '%s'", path);
     return forward(x, j, err);
