@@ -35,7 +35,7 @@ CB_MUST_USE cb_code cb_name_check(const char *name, cb_error *err);
 CB_MUST_USE cb_code cb_command_find(cb_repo *repo, const char *text, cb_manifest_ref *ref,
                                     cb_manifest **out, cb_error *err);
 
-/* Is this text an address (has ':' or '/', or such a file exists), and not a name? */
+/* Is this text an address (has ':' or '/', or is a file that exists, no folder), and not a name? */
 bool cb_is_address(const char *text);
 
 /* ---- info.c ------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include "base/text.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 
 void cb_repo_cleanup(cb_repo **repo)
 {
@@ -128,5 +129,8 @@ cb_code cb_command_find(cb_repo *repo, const char *text, cb_manifest_ref *ref, c
 
 bool cb_is_address(const char *text)
 {
-    return strchr(text, ':') != NULL || strchr(text, '/') != NULL || cb_path_exists(text);
+    struct stat at;
+
+    return strchr(text, ':') != NULL || strchr(text, '/') != NULL ||
+           (stat(text, &at) == 0 && !S_ISDIR(at.st_mode));
 }
