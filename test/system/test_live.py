@@ -20,7 +20,7 @@ from conftest import BUSY, DONE, Canvasback
 
 from live import engines, harness
 
-COPIES = 400 if conftest.LONG else 12
+COPIES = 400 if conftest.LONG else 8
 
 
 @pytest.fixture(scope="module")

@@ -172,3 +172,56 @@ def keep_evidence(name, *paths):
                             dirs_exist_ok=True)
         elif os.path.exists(path):
             shutil.copy2(path, target)
+
+
+_made = {}
+_made_folder = None
+
+
+def make(version, db, *options):
+    """Run maker.py to its end; with --end kill that end is a kill -9. What it makes out of nothing
+    is kept for the next test that asks for the same."""
+    global _made_folder
+    options = tuple(map(str, options))
+    key = (version, *options)
+    if not os.path.exists(db) and "make" in " ".join(options):
+        if key not in _made:
+            if _made_folder is None:
+                _made_folder = tempfile.TemporaryDirectory(prefix="cbmade-")
+            master = os.path.join(_made_folder.name, f"{len(_made)}.db")
+            _run_maker(version, master, options)
+            _made[key] = master
+        copy_files(_made[key], db)
+    else:
+        _run_maker(version, db, options)
+
+
+def _run_maker(version, db, options):
+    command = [engines.python(version), str(HERE / "maker.py"), "--db", str(db), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    wanted = -9 if "kill" in options else 0
+    assert done.returncode == wanted, f"DuckDB {version}: {done.stderr}"
+
+
+def opened_by(version, db):
+    """A process that has the database open and does nothing; ends with kill."""
+    command = [engines.python(version), str(HERE / "maker.py"), "--db", str(db), "--do", "nothing",
+               "--end", "wait"]
+    return conftest.Writer(command).wait_ready()
+
+
+def log_is_marked(path):
+    """Does the log end with a checkpoint marker? (Frames of size, checksum and payload.)"""
+    try:
+        data = pathlib.Path(path).read_bytes()
+    except FileNotFoundError:
+        return False
+    at = data.find(b"\xff\xff") + 2
+    while at >= 2 and at + 16 < len(data):
+        size = int.from_bytes(data[at:at + 8], "little")
+        if at + 16 + size > len(data):
+            return False
+        if data[at + 16:at + 19] == b"\x64\x00\x63":
+            return True
+        at += 16 + size
+    return False

@@ -47,6 +47,8 @@ def schema(con, args):
 class Thread:
     """One writing thread: a cursor, its own random numbers, its own part of the tables."""
 
+    turn = threading.Lock()  # with --turns: held by who writes
+
     def __init__(self, con, index, args, acks):
         self.con = con
         self.index = index
@@ -64,7 +66,7 @@ class Thread:
         self.failures = 0
 
     def value(self, sql):
-        return self.con.execute(sql).fetchone()[0]
+        return self.con.execute(sql).fetchall()[0][0]  # all: or it stays open
 
     # -- transactions -------------------------------------------------------------------------
 
@@ -169,13 +171,20 @@ class Thread:
         self.con.execute("ROLLBACK")
 
     def checkpoint(self):
+        """It is refused while others write. With --turns it waits for them and, as soon as it has
+        begun, lets them go on beside it."""
+        if not self.args.turns:
+            self.con.execute("CHECKPOINT")
+            return
+        self.turn.acquire()
+        threading.Timer(0.0005, self.turn.release).start()
         self.con.execute("CHECKPOINT")
 
     def force(self):
         self.con.execute("FORCE CHECKPOINT")
 
     def nothing(self):
-        time.sleep(0.05)
+        time.sleep(0.02)
 
     def prune(self):
         """Keep the database small: drop what is beyond a handful of batches and tables."""
@@ -195,7 +204,7 @@ class Thread:
                   ("force", 1)],
         "drops": [("create", 4), ("drop", 4), ("bulk", 1), ("delete", 2), ("transfer", 2),
                   ("checkpoint", 3)],
-        "inserts": [("append", 4), ("bulk", 2), ("delete", 2)],
+        "inserts": [("append", 6), ("bulk", 2), ("delete", 3), ("nothing", 1)],
         "checkpoints": [("transfer", 3), ("append", 1), ("update", 1), ("delete", 1),
                         ("checkpoint", 3)],
     }
@@ -206,8 +215,14 @@ class Thread:
         while not stop.is_set() and (self.args.steps == 0 or done < self.args.steps):
             name = self.random.choices(names, weights)[0]
             try:
-                getattr(self, name)()
-                self.prune()
+                if self.args.turns and name != "checkpoint":
+                    with self.turn:
+                        getattr(self, name)()
+                        self.prune()
+                else:
+                    getattr(self, name)()
+                    if not self.args.turns:
+                        self.prune()
             except Exception as error:  # a conflict or a refused checkpoint: undo, go on
                 self.rollback()
                 self.failures += 1
@@ -231,6 +246,7 @@ def arguments():
     parser.add_argument("--other", help="profile of the threads from 1 on")
     parser.add_argument("--steps", type=int, default=0, help="per thread; 0: until stdin ends")
     parser.add_argument("--pause", type=float, default=0.0, help="longest pause between steps, s")
+    parser.add_argument("--turns", action="store_true", help="checkpoints do not meet others")
     parser.add_argument("--keep", type=int, default=4, help="batches and tables a thread keeps")
     parser.add_argument("--filler", type=int, default=20000, help="rows that never change")
     parser.add_argument("--autocheckpoint", default="300KB")
@@ -255,7 +271,7 @@ def main():
     for statement in args.set:
         con.execute(statement)
     if con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'ledger' AND "
-                   "database_name = 'db'").fetchone()[0] == 0:
+                   "database_name = 'db'").fetchall()[0][0] == 0:
         con.execute("BEGIN")
         schema(con, args)
         con.execute("COMMIT")
