@@ -8,6 +8,7 @@
 #include "base/text.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,6 +24,16 @@ static const cb_engine *by_scheme(const char *address)
         if (cb_has_prefix(address, engines[i]->scheme))
             return engines[i];
     return NULL;
+}
+
+static cb_code try_read(const char *path, cb_error *err)
+{
+    CB_CLEANUP(cb_fd_close) int fd = -1;
+    uint8_t head[16];
+    size_t got;
+    cb_code code = cb_file_open(path, O_RDONLY, 0, &fd, err);
+
+    return code == CB_OK ? cb_file_read(fd, path, 0, head, sizeof(head), &got, err) : code;
 }
 
 static cb_code refuse(const char *address, cb_error *err)
@@ -53,9 +64,19 @@ static cb_code refuse(const char *address, cb_error *err)
         cb_hint(err, "Run as a user who may read the file.");
         return err->code;
     }
+    if (S_ISREG(st.st_mode) && try_read(address, err) != CB_OK)
+        return err->code; /* nobody recognised it because nobody could read it */
     cb_fail(err, CB_UNSUPPORTED, "'%s' is not a database of a kind that is known", address);
     cb_hint(err, "Schemes that say what it is: duckdb:PATH, sqlite:PATH, dir:PATH.");
     return err->code;
+}
+
+/* file:///path says where, not what. */
+static const char *without_file(const char *address)
+{
+    static const char prefix[] = "file://";
+
+    return cb_has_prefix(address, prefix) ? address + strlen(prefix) : address;
 }
 
 cb_code cb_engine_find(const char *address, const cb_engine **out, const char **path, cb_error *err)
@@ -63,6 +84,7 @@ cb_code cb_engine_find(const char *address, const cb_engine **out, const char **
     const cb_engine *engine = by_scheme(address);
 
     *out = NULL;
+    address = without_file(address);
     *path = address;
     if (engine != NULL) {
         *path = address + strlen(engine->scheme);
@@ -97,7 +119,7 @@ cb_code cb_engine_path(const cb_engine *engine, const char *address, const char 
 {
     const cb_engine *named = by_scheme(address);
 
-    *path = address;
+    *path = without_file(address);
     if (named == NULL)
         return CB_OK;
     if (named != engine)

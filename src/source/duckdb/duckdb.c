@@ -16,13 +16,15 @@
 static bool recognise(const char *path)
 {
     CB_CLEANUP(cb_fd_close) int fd = -1;
+    cb_error err = {0};
     uint8_t head[16];
     struct stat st;
+    size_t got;
 
     if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) /* never open a fifo */
         return false;
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || pread(fd, head, sizeof(head), 0) != (ssize_t)sizeof(head))
+    if (cb_file_open(path, O_RDONLY, 0, &fd, &err) != CB_OK ||
+        cb_file_read(fd, path, 0, head, sizeof(head), &got, &err) != CB_OK || got < sizeof(head))
         return false;
     return cb_duckdb_has_magic(cb_bytes_of(head, sizeof(head))) ||
            memcmp(head + 8, CB_DUCKDB_INTERRUPTED_MAGIC, 4) == 0;
