@@ -1,5 +1,6 @@
 """Running the program again and again with a fault at a chosen call (test/lib/faultcall.c)."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -7,7 +8,7 @@ import struct
 import tempfile
 
 import pytest
-from conftest import LONG, Canvasback
+from conftest import DONE, FAILED, LONG, Canvasback
 
 
 class Faults:
@@ -58,17 +59,23 @@ def faults(faultcall, tmp_path, rng):
     return Faults(faultcall, tmp_path, rng)
 
 
-@pytest.fixture
-def quick_path(tmp_path):
+@contextlib.contextmanager
+def memory_folder(otherwise):
     """A folder in memory when there is room: these tests sync thousands of times, and a killed
     process loses nothing that was written, synced or not."""
     memory = "/dev/shm"
     if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < 200 << 20:
-        yield tmp_path
+        yield otherwise
         return
     folder = pathlib.Path(tempfile.mkdtemp(prefix="canvasback-", dir=memory))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def quick_path(tmp_path):
+    with memory_folder(tmp_path) as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -140,3 +147,13 @@ def at_offset(faultcall):
         }
 
     return env
+
+
+def restore_again(stage, target):
+    """The same command once more: it does it, or finishes what was begun and then finds its target
+    there."""
+    was_there = target.exists()
+    result = stage.cb("restore", "db", target, code=(DONE, FAILED))
+    if result.code == FAILED:
+        assert result.error["code"] == "exists"
+        assert was_there or "finishing an interrupted restore" in result.err

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from conftest import DAMAGED, DONE, FAILED, MISSING, Canvasback
-from faults import fresh
+from faults import fresh, memory_folder
 
 HARM = ["missing", "cut", "empty", "flipped", "exchanged"]
 
@@ -72,7 +72,9 @@ class Victim:
         self.of_a = [key for key in objects(self.cb.repo) if key not in before]
         self.everything = objects(self.cb.repo)
         self.labels = self.cb.labels("a")
+        self.label_of_b = self.cb.labels("b")[-1]
         shutil.copytree(self.work, self.start, symlinks=True)
+        self.packs_of_a = [key for key in self.of_a if self.path(key).stat().st_size > 100_000]
 
     def reset(self):
         fresh(self.start, self.work)
@@ -103,14 +105,15 @@ class Victim:
 
 @pytest.fixture(scope="module")
 def victim(history, tmp_path_factory):
-    return Victim(tmp_path_factory.mktemp("victim"), history)
+    with memory_folder(tmp_path_factory.mktemp("victim")) as folder:
+        yield Victim(folder, history)
 
 
 def test_kinds(victim):
     """The loops below see what they are meant to see."""
     kinds = {kind_of(key) for key in victim.everything}
     assert len(kinds) >= 4, kinds
-    assert any(victim.path(key).stat().st_size > 100_000 for key in victim.of_a), "no pack"
+    assert len(victim.packs_of_a) >= 2
 
 
 @pytest.mark.parametrize("how", HARM)
@@ -129,7 +132,7 @@ def test_each_object(victim, how, rng):
                 assert result.error["message"], note
         for label in victim.labels:
             victim.restore(f"a@{label}", victim.content, kept)
-        b_is_there = victim.restore("b", victim.history.content["two"], kept)
+        b_is_there = victim.restore(f"b@{victim.label_of_b}", victim.history.content["two"], kept)
         if key in victim.of_a:
             assert b_is_there, f"{note}: another database's backup is lost"
     contents = victim.history.samples.contents(*[path for path, _ in kept])
@@ -141,7 +144,7 @@ def test_each_object(victim, how, rng):
 @pytest.mark.parametrize("how", ["missing", "cut", "empty", "flipped"])
 def test_pack(victim, how, rng):
     """A chunk that is gone is named with the backups that need it."""
-    packs = [key for key in victim.of_a if victim.path(key).stat().st_size > 100_000]
+    packs = victim.packs_of_a
     # The second backup stored everything anew: each of the two has a copy of every chunk. Harm
     # both, so that nothing can stand in.
     victim.reset()
@@ -175,7 +178,7 @@ def test_pack(victim, how, rng):
 
 def test_one_copy_stands_in_for_another(victim):
     """The second backup was --full: the pack of the first may go."""
-    packs = [key for key in victim.of_a if victim.path(key).stat().st_size > 100_000]
+    packs = victim.packs_of_a
     assert len(packs) >= 2
     victim.reset()
     victim.path(packs[0]).unlink()

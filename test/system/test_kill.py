@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from conftest import DONE, Canvasback
-from faults import Stage, fresh
+from faults import Stage, fresh, restore_again
 
 ACTIONS = ["kill-before", "kill-half", "kill-after"]
 KILLED = -9
@@ -59,7 +59,7 @@ def test_restore_to_a_new_place(faults, stage):
     target = stage.work / "new.duckdb"
     for note in runs(faults, stage, 30, "restore", "db", target):
         stage.keep(target, ["two", "absent", "refused"], note)
-        stage.cb("restore", "db", target, *(["--force"] if target.exists() else []))
+        restore_again(stage, target)
         stage.keep(target, ["two"], note + ", again")
     stage.read_all()
 
@@ -93,7 +93,7 @@ def test_restore_of_a_backup_with_a_log(faults, stage):
     fresh(stage.work, stage.start)
     for note in runs(faults, stage, 24, "restore", "db", target):
         stage.keep(target, ["three", "absent", "refused"], note)
-        stage.cb("restore", "db", target, *(["--force"] if target.exists() else []))
+        restore_again(stage, target)
         stage.keep(target, ["three"], note + ", again")
     stage.read_all()
 
