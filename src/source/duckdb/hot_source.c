@@ -513,6 +513,11 @@ static cb_code list_torn(hot_source *s, cb_error *err)
                                 (unsigned long long)count, (unsigned long long)s->state.torn[0]);
 }
 
+static const char *confirmed(const hot_source *s)
+{
+    return s->options.method == CB_METHOD_ATTACH ? "engine" : s->hot.confirmed;
+}
+
 static cb_code list_facts(hot_source *s, cb_error *err)
 {
     const cb_duckdb_sight *now = &s->hot.now;
@@ -546,7 +551,7 @@ static cb_code list_facts(hot_source *s, cb_error *err)
         code =
             cb_duckdb_state_fact(st, err, "log_bytes", "%llu", (unsigned long long)now->log_bytes);
     if (code == CB_OK)
-        code = cb_duckdb_state_fact(st, err, "confirmed", "%s", s->hot.confirmed);
+        code = cb_duckdb_state_fact(st, err, "confirmed", "%s", confirmed(s));
     if (code == CB_OK && now->lock.held)
         code = cb_duckdb_state_fact(st, err, "open_by", "process %lld", (long long)now->lock.pid);
     if (code == CB_OK && s->snapshot[0] != '\0')
@@ -600,9 +605,7 @@ static cb_code end(cb_source *source, cb_source_facts *out, cb_error *err)
         .point_us = s->is_unchanged ? s->hot.first_read_us : s->hot.now.point_us,
         .source_bytes = s->state.source_bytes,
         .passes = s->is_unchanged ? 0 : s->hot.passes,
-        .confirmed = s->is_unchanged                         ? "unchanged"
-                     : s->options.method == CB_METHOD_ATTACH ? "engine"
-                                                             : s->hot.confirmed,
+        .confirmed = s->is_unchanged ? "unchanged" : confirmed(s),
         .commits_in_log = s->state.commits,
         .damaged = s->state.damaged,
         .state = cb_buf_bytes(&s->state_raw),
