@@ -134,11 +134,21 @@ typedef enum history {
     HISTORY_NEXT, /* one checkpoint further */
 } history;
 
+static int64_t writer_of(const cb_duckdb_sight *s)
+{
+    return s->lock.held && s->lock.is_writer && s->lock.pid > 0 ? s->lock.pid : 0;
+}
+
+/*
+ * One history is what one writer did all the while. When the lock was free in between, anything
+ * may have happened: a restore in place can leave every header byte as it was.
+ */
 static history history_of(const cb_hot *h)
 {
     const cb_duckdb_sight *s = &h->now;
 
-    if (!h->has_previous || s->opaque || s->verdict == CB_SIGHT_CRASHED ||
+    if (!h->has_previous || writer_of(s) == 0 || writer_of(s) != h->previous_writer || s->opaque ||
+        s->verdict == CB_SIGHT_CRASHED ||
         !cb_duckdb_mark_is(&h->previous_marks[CB_DUCKDB_DATABASE], &s->marks[CB_DUCKDB_DATABASE]) ||
         memcmp(h->previous_pages, s->pages, CB_DUCKDB_PAGE) != 0)
         return HISTORY_BROKEN;
@@ -186,6 +196,7 @@ static void remember_pass(cb_hot *h)
 {
     h->has_previous = true;
     h->previous_head = h->now.head;
+    h->previous_writer = writer_of(&h->now);
     memcpy(h->previous_pages, h->now.pages, CB_DUCKDB_HEAD);
     memcpy(h->previous_marks, h->now.marks, sizeof(h->previous_marks));
     cb_duckdb_blocks_free(&h->previous_blocks);

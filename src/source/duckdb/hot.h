@@ -36,6 +36,7 @@ typedef struct cb_hot {
     uint8_t previous_pages[CB_DUCKDB_HEAD];
     cb_duckdb_mark previous_marks[CB_DUCKDB_FILES];
     cb_duckdb_blocks previous_blocks;
+    int64_t previous_writer; /* who had it open for writing; 0 nobody, or not to be told */
 
     cb_bits wanted;     /* blocks that the copy must have */
     cb_bits todo;       /* of them, those that this pass reads */

@@ -351,9 +351,10 @@ static void test_log_that_changes_does(void **state)
 
 /* ---- what must not be published ----------------------------------------------------------- */
 
-static void expect_busy(place *p, const char *word)
+static void expect_busy_after(place *p, void (*at_barrier)(unsigned pass, void *arg),
+                              const char *word)
 {
-    kit_copy copy = {.source = {.deadline_us = 300000}};
+    kit_copy copy = {.source = {.deadline_us = 300000}, .at_barrier = at_barrier, .arg = p};
     cb_error err = {0};
 
     assert_code(CB_BUSY, kit_copy_run(p->ctx, p->db, p->copy, &copy, &err));
@@ -361,6 +362,79 @@ static void expect_busy(place *p, const char *word)
     assert_true(err.hint[0] != '\0');
     kit_copy_end(&copy);
     assert_int_not_equal(access(p->copy, F_OK), 0);
+}
+
+static void expect_busy(place *p, const char *word)
+{
+    expect_busy_after(p, NULL, word);
+}
+
+static void mark_log(unsigned pass, void *arg)
+{
+    if (pass == 1) {
+        place *p = arg;
+        CB_CLEANUP(cb_buf_free) cb_buf log = log_with(2);
+
+        kit_log_marker(&log, 1);
+        kit_log_flush(&log);
+        kit_poke(p->wal, 0, log.data, log.size);
+    }
+}
+
+static void make_second_log(unsigned pass, void *arg)
+{
+    place *p = arg;
+    char path[320];
+
+    if (pass != 1)
+        return;
+    snprintf(path, sizeof(path), "%s.checkpoint", p->wal);
+    kit_poke(path, 0, "x", 1);
+}
+
+static void test_checkpoint_that_began_meanwhile_voids_the_pass(void **state)
+{
+    place *p = *state;
+
+    write_log(p, 2);
+    p->holder = kit_hold(p->db);
+    expect_busy_after(p, mark_log, "checkpoint");
+}
+
+static void test_second_log_that_appeared_voids_the_pass(void **state)
+{
+    place *p = *state;
+
+    write_log(p, 2);
+    p->holder = kit_hold(p->db);
+    expect_busy_after(p, make_second_log, "checkpoint");
+}
+
+/* A block that was read before, with the header as it was: only its time of change tells. */
+static void write_blocks(unsigned pass, void *arg)
+{
+    place *p = arg;
+    uint8_t block[16384];
+
+    if (pass != 1)
+        return;
+    p->file.seed = 5;
+    for (uint64_t id = 0; id < p->file.block_count; id++) {
+        kit_block(&p->file, id, block);
+        kit_poke(p->db, CB_DUCKDB_HEAD + id * 16384, block, sizeof(block));
+    }
+}
+
+static void test_file_that_was_not_idle_after_all_is_read_again(void **state)
+{
+    place *p = *state;
+    kit_copy copy = {.at_barrier = write_blocks, .arg = p};
+    cb_error err = {0};
+
+    assert_ok(kit_copy_run(p->ctx, p->db, p->copy, &copy, &err));
+    assert_int_equal(copy.facts.passes, 2);
+    expect_copy_of(p, &p->file);
+    kit_copy_end(&copy);
 }
 
 static void test_running_checkpoint_is_waited_for(void **state)
@@ -661,6 +735,9 @@ int main(void)
         TEST(test_exchanged_file_is_read_anew),
         TEST(test_log_that_grows_does_not_void_the_pass),
         TEST(test_log_that_changes_does),
+        TEST(test_checkpoint_that_began_meanwhile_voids_the_pass),
+        TEST(test_second_log_that_appeared_voids_the_pass),
+        TEST(test_file_that_was_not_idle_after_all_is_read_again),
         TEST(test_running_checkpoint_is_waited_for),
         TEST(test_second_log_is_waited_for),
         TEST(test_log_of_another_header_is_waited_for),
