@@ -160,13 +160,14 @@ static cb_code collect_all(audit *a, cb_error *err)
 
         if (code == CB_OK)
             code = cb_manifest_load(a->repo, &a->refs[i], &manifest, err);
-        if (code == CB_NOT_FOUND) { /* expired while we read */
-            cb_error_clear(err);
-            continue;
-        }
         if (code == CB_OK) {
             where = "item table";
             code = collect(a, manifest, err);
+        }
+        if (code != CB_OK && cb_manifest_is_gone(a->repo, &a->refs[i])) {
+            cb_error_clear(err); /* expired while we read */
+            a->out->is_good[i] = false;
+            continue;
         }
         if (code == CB_CORRUPT || (code == CB_NOT_FOUND && manifest != NULL)) {
             char reason[CB_MESSAGE_MAX];
@@ -335,6 +336,10 @@ static cb_code blame(audit *a, size_t ref, cb_error *err)
     cb_item item;
     cb_code code;
 
+    if (cb_manifest_is_gone(a->repo, &a->refs[ref])) { /* its chunks may go, too */
+        a->out->is_good[ref] = false;
+        return CB_OK;
+    }
     code = cb_manifest_load(a->repo, &a->refs[ref], &manifest, err);
     for (size_t i = 0; code == CB_OK && i < manifest->item_chunk_count; i++)
         code = blame_chunk(a, ref, "item table", &manifest->item_chunks[i], err);

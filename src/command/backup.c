@@ -15,6 +15,9 @@
 /* Every seventh backup of a name hashes all it reads instead of believing fingerprints. */
 enum { REHASH_EVERY = 7 };
 
+/* Compression that saves more than this is not counted upon. */
+enum { LEAST_RATIO = 10 };
+
 typedef struct backup {
     cb_ctx *ctx;
     const cb_backup_request *request;
@@ -70,27 +73,6 @@ static cb_code load_parent(backup *b, cb_session *session, cb_manifest **out, cb
         *out = NULL;
     }
     return code;
-}
-
-/*
- * A first backup into a store that is surely too small is refused before it begins. What
- * compression will make of the data is not known yet: a quarter is more than it ever saves.
- */
-static cb_code check_space(backup *b, uint64_t source_bytes, cb_error *err)
-{
-    uint64_t least = b->request->compress == CB_COMPRESS_NONE ? source_bytes : source_bytes / 4;
-    char need[CB_SIZE_TEXT_MAX];
-    char have[CB_SIZE_TEXT_MAX];
-    uint64_t free_bytes;
-    cb_code code;
-
-    code = cb_store_free_space(cb_repo_store(b->repo), &free_bytes, err);
-    if (code != CB_OK || free_bytes >= least)
-        return code;
-    cb_fail(err, CB_NO_SPACE, "the repository has %s left, a first backup of '%s' needs %s or more",
-            cb_format_size(free_bytes, have), b->name, cb_format_size(least, need));
-    cb_hint(err, "Free some space there, or name another repository with --repo.");
-    return err->code;
 }
 
 static cb_code describe_manifest(backup *b, const cb_source *source, const cb_source_facts *facts,
@@ -154,7 +136,12 @@ static cb_code fill_result(backup *b, const cb_manifest *from, cb_error *err)
 static cb_code take_in(backup *b, cb_session *session, cb_source **source,
                        const cb_manifest *parent, cb_intake_counts *counts, cb_error *err)
 {
-    bool trust = cb_session_number(session) % REHASH_EVERY != 0;
+    cb_intake_request intake = {
+        .repo = b->repo,
+        .session = session,
+        .parent = parent,
+        .trust_parent = cb_session_number(session) % REHASH_EVERY != 0,
+    };
     bool unchanged = false;
     cb_code code;
 
@@ -166,7 +153,7 @@ static cb_code take_in(backup *b, cb_session *session, cb_source **source,
             counts->chunks = parent->chunks;
             return CB_OK;
         }
-        if (code != CB_NOT_FOUND)
+        if (code != CB_NOT_FOUND && code != CB_CORRUPT)
             return code;
         cb_error_clear(err);
         cb_source_free(*source);
@@ -177,7 +164,11 @@ static cb_code take_in(backup *b, cb_session *session, cb_source **source,
     }
     if (code != CB_OK)
         return code;
-    return cb_intake(b->ctx, b->repo, session, *source, parent, trust, counts, err);
+    intake.source = *source;
+    if (parent ==
+        NULL) /* a first backup has nothing to share: what will surely not fit is refused */
+        intake.space_divisor = b->request->compress == CB_COMPRESS_NONE ? 1 : LEAST_RATIO;
+    return cb_intake(b->ctx, &intake, counts, err);
 }
 
 static cb_code run_session(backup *b, cb_source **source, cb_session *session, cb_error *err)
@@ -186,12 +177,9 @@ static cb_code run_session(backup *b, cb_source **source, cb_session *session, c
     cb_intake_counts counts = {0};
     cb_manifest manifest = {.started_us = b->result.started_us};
     cb_source_facts facts = {0};
-    struct stat at;
     cb_code code;
 
     code = load_parent(b, session, &parent, err);
-    if (code == CB_OK && parent == NULL && stat(b->path, &at) == 0 && S_ISREG(at.st_mode))
-        code = check_space(b, (uint64_t)at.st_blocks * 512, err);
     if (code == CB_OK)
         code = take_in(b, session, source, parent, &counts, err);
     if (code == CB_OK)

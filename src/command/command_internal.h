@@ -38,6 +38,9 @@ CB_MUST_USE cb_code cb_command_find(cb_repo *repo, const char *text, cb_manifest
 /* Is this text an address (has ':' or '/', or is a file that exists, no folder), and not a name? */
 bool cb_is_address(const char *text);
 
+/* Has the backup been expired since it was found? Then what is missing of it is no damage. */
+bool cb_manifest_is_gone(cb_repo *repo, const cb_manifest_ref *ref);
+
 /* ---- info.c ------------------------------------------------------------------------------- */
 
 /* Describe a manifest to people; strings go to `arena`. */
@@ -61,13 +64,22 @@ typedef struct cb_intake_counts {
     uint64_t chunks;     /* that the items name, holes aside */
 } cb_intake_counts;
 
+typedef struct cb_intake_request {
+    cb_repo *repo;
+    cb_session *session;
+    cb_source *source;
+    const cb_manifest *parent; /* NULL: none */
+    bool trust_parent;         /* else its entries serve for nothing but the items' attrs */
+    unsigned space_divisor; /* refuse when less than what is to be read / this is free; 0: never */
+} cb_intake_request;
+
 /*
- * Drive a source that has begun, through its END, and put what it yields into the session.
- * `parent` may be NULL; `trust_parent` false reads its entries for nothing but the item's attrs.
- * Memory: jobs x (chunk + its compressed form) + 49 bytes a chunk of the open items.
+ * Drive a source that has begun, through its END, and put what it yields into the session. A parent
+ * whose item table turns out to be damaged is told of and left aside: the backup is only dearer.
+ * Errors: CB_NO_SPACE before anything is written when it surely cannot fit, and those of both
+ * sides. Memory: jobs x (chunk + its compressed form) + 49 bytes a chunk of the open items.
  */
-CB_MUST_USE cb_code cb_intake(cb_ctx *ctx, cb_repo *repo, cb_session *session, cb_source *source,
-                              const cb_manifest *parent, bool trust_parent, cb_intake_counts *out,
+CB_MUST_USE cb_code cb_intake(cb_ctx *ctx, const cb_intake_request *request, cb_intake_counts *out,
                               cb_error *err);
 
 /* ---- output.c ----------------------------------------------------------------------------- */
@@ -117,7 +129,7 @@ typedef struct cb_audit_report {
     uint64_t chunks, bytes;
     cb_damage *damaged; /* free(); strings in `arena` */
     size_t damaged_count, damaged_capacity;
-    bool *is_good; /* of each backup; free() */
+    bool *is_good; /* of each backup; free(); false, too, for one that was expired meanwhile */
     cb_arena arena;
 } cb_audit_report;
 

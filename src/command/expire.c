@@ -19,20 +19,27 @@ typedef struct candidate_ref {
     cb_candidate candidate;
 } candidate_ref;
 
+/* *loaded: how many are there still; another expire may run beside us. */
 static cb_code load_candidates(cb_repo *repo, const cb_manifest_ref *refs, size_t count,
-                               candidate_ref *into, cb_error *err)
+                               candidate_ref *into, size_t *loaded, cb_error *err)
 {
+    *loaded = 0;
     for (size_t i = 0; i < count; i++) {
         CB_CLEANUP(cb_manifest_cleanup) cb_manifest *manifest = NULL;
         cb_code code = cb_manifest_load(repo, &refs[i], &manifest, err);
 
+        if (code == CB_NOT_FOUND) {
+            cb_error_clear(err);
+            continue;
+        }
         if (code != CB_OK) {
-            cb_hint(err, "Nothing was removed. `canvasback repair` says what can be done.");
+            cb_hint(err, "Nothing was removed. doc/recovery.md says what can be done.");
             return cb_context(err, "backup %s@%s", refs[i].name, refs[i].label);
         }
-        into[i].ref = refs[i];
-        into[i].candidate.point_us = manifest->point_us;
-        into[i].candidate.is_good = manifest->damaged == 0;
+        into[*loaded].ref = refs[i];
+        into[*loaded].candidate.point_us = manifest->point_us;
+        into[*loaded].candidate.is_good = manifest->damaged == 0;
+        (*loaded)++;
     }
     return CB_OK;
 }
@@ -115,9 +122,9 @@ static cb_code run(cb_ctx *ctx, const cb_expire_request *request, owned_expire *
         return cb_fail_memory(err, count * sizeof(*all));
     code = cb_arena_alloc(&result->arena, (count + 1) * sizeof(*entries), &entries, err);
     if (code == CB_OK)
-        code = load_candidates(repo, refs, count, all, err);
+        code = load_candidates(repo, refs, count, all, &count, err);
     for (size_t first = 0, end; code == CB_OK && first < count; first = end) {
-        for (end = first + 1; end < count && strcmp(refs[end].name, refs[first].name) == 0;)
+        for (end = first + 1; end < count && strcmp(all[end].ref.name, all[first].ref.name) == 0;)
             end++;
         code = decide(request, all + first, end - first, &result->arena, entries + first, err);
     }

@@ -14,6 +14,7 @@
 
 #include "base/array.h"
 #include "base/pool.h"
+#include "base/text.h"
 
 #include <stdlib.h>
 
@@ -39,6 +40,7 @@ typedef struct intake {
     cb_item parent_item; /* valid while has_parent_item */
     bool has_parent_item;
     bool trust_parent;
+    unsigned space_divisor;
     open_item *first, *last; /* in order of declaration */
     size_t open_count;
     cb_pool *pool;
@@ -122,6 +124,38 @@ static cb_code fill_from_parent(intake *in, open_item *item, cb_error *err)
         return CB_OK;
     return cb_tree_entries(in->parent, 0, (size_t)(have < item->count ? have : item->count),
                            item->entries, err);
+}
+
+/* A parent that cannot be read is only a saving lost; anything else stays an error. */
+static cb_code drop_damaged_parent(intake *in, cb_error *err)
+{
+    if (err->code != CB_CORRUPT && err->code != CB_NOT_FOUND)
+        return err->code;
+    cb_event_text(in->ctx, CB_EVENT_WARNING,
+                  "the backup before cannot serve as a base, all is read and hashed: %s",
+                  err->message);
+    cb_error_clear(err);
+    cb_tree_free(in->parent);
+    in->parent = NULL;
+    in->has_parent_item = false;
+    return CB_OK;
+}
+
+static cb_code consult_parent(intake *in, open_item *item, bool *found, cb_error *err)
+{
+    cb_code code;
+
+    *found = false;
+    if (in->parent == NULL)
+        return CB_OK;
+    code = seek_parent(in, item->item.path, found, err);
+    if (code == CB_OK && *found)
+        code = fill_from_parent(in, item, err);
+    if (code == CB_OK)
+        return CB_OK;
+    *found = false;
+    memset(item->entries, 0, (size_t)item->count * sizeof(cb_entry));
+    return drop_damaged_parent(in, err);
 }
 
 /* Every entry that would be taken over must still be usable by this session. */
@@ -216,10 +250,8 @@ static cb_code declare_new(intake *in, const cb_step *step, cb_error *err)
     in->open_count++;
 
     code = describe(item, &step->item, err);
-    if (code == CB_OK && in->parent != NULL)
-        code = seek_parent(in, item->item.path, &in_parent, err);
-    if (code == CB_OK && in_parent)
-        code = fill_from_parent(in, item, err);
+    if (code == CB_OK)
+        code = consult_parent(in, item, &in_parent, err);
     if (code != CB_OK)
         return code;
     code = cb_source_take(
@@ -319,6 +351,27 @@ static void progress(intake *in, const cb_step *step)
                       step->pass);
 }
 
+/* What a source says it will read is known with its first step, before anything is written. */
+static cb_code check_space(intake *in, const cb_step *step, cb_error *err)
+{
+    char need[CB_SIZE_TEXT_MAX];
+    char have[CB_SIZE_TEXT_MAX];
+    uint64_t least, free_bytes;
+    cb_code code;
+
+    if (in->space_divisor == 0 || step->total_bytes == 0)
+        return CB_OK;
+    least = step->total_bytes / in->space_divisor;
+    in->space_divisor = 0; /* once */
+    code = cb_store_free_space(cb_repo_store(in->repo), &free_bytes, err);
+    if (code != CB_OK || free_bytes >= least)
+        return code;
+    cb_fail(err, CB_NO_SPACE, "the repository has %s left, and this backup needs %s or more",
+            cb_format_size(free_bytes, have), cb_format_size(least, need));
+    cb_hint(err, "Free some space there, or name another repository with --repo.");
+    return err->code;
+}
+
 static cb_code run(intake *in, cb_error *err)
 {
     cb_step step = {0};
@@ -328,6 +381,8 @@ static cb_code run(intake *in, cb_error *err)
         code = cb_check_cancel(in->ctx, err);
         if (code == CB_OK)
             code = cb_source_next(in->source, &step, err);
+        if (code == CB_OK)
+            code = check_space(in, &step, err);
         if (code != CB_OK)
             return code;
         progress(in, &step);
@@ -364,36 +419,12 @@ static cb_code open_parent(intake *in, const cb_manifest *parent, cb_error *err)
     code = cb_tree_open(in->repo, parent, &in->parent, err);
     if (code == CB_OK)
         code = cb_tree_next(in->parent, &in->parent_item, &in->has_parent_item, err);
-    return code;
+    return code == CB_OK ? CB_OK : drop_damaged_parent(in, err);
 }
 
-cb_code cb_intake(cb_ctx *ctx, cb_repo *repo, cb_session *session, cb_source *source,
-                  const cb_manifest *parent, bool trust_parent, cb_intake_counts *out,
-                  cb_error *err)
+static void release(intake *in)
 {
-    intake *in = calloc(1, sizeof(*in));
-    cb_code code;
-
-    if (in == NULL)
-        return cb_fail_memory(err, sizeof(*in));
-    in->ctx = ctx;
-    in->repo = repo;
-    in->session = session;
-    in->source = source;
-    in->trust_parent = trust_parent;
-    for (unsigned i = 0; i < WORKERS_MAX; i++)
-        in->buffers[i].limit = CB_CHUNK_BYTES_MAX;
-
-    code = open_parent(in, parent, err);
-    if (code == CB_OK)
-        code = cb_pool_new(cb_jobs(ctx), 4 * (size_t)cb_jobs(ctx), sizeof(piece_job), work, in,
-                           &in->pool, err);
-    if (code == CB_OK)
-        code = run(in, err);
     cb_pool_free(in->pool); /* joins before the items go */
-    in->counts.read_bytes = atomic_load(&in->read_bytes);
-    *out = in->counts;
-
     for (open_item *item = in->first, *next; item != NULL; item = next) {
         next = item->next;
         item_free(item);
@@ -402,5 +433,33 @@ cb_code cb_intake(cb_ctx *ctx, cb_repo *repo, cb_session *session, cb_source *so
         cb_buf_free(&in->buffers[i]);
     cb_tree_free(in->parent);
     free(in);
+}
+
+cb_code cb_intake(cb_ctx *ctx, const cb_intake_request *request, cb_intake_counts *out,
+                  cb_error *err)
+{
+    intake *in = calloc(1, sizeof(*in));
+    cb_code code;
+
+    if (in == NULL)
+        return cb_fail_memory(err, sizeof(*in));
+    in->ctx = ctx;
+    in->repo = request->repo;
+    in->session = request->session;
+    in->source = request->source;
+    in->trust_parent = request->trust_parent;
+    in->space_divisor = request->space_divisor;
+    for (unsigned i = 0; i < WORKERS_MAX; i++)
+        in->buffers[i].limit = CB_CHUNK_BYTES_MAX;
+
+    code = open_parent(in, request->parent, err);
+    if (code == CB_OK)
+        code = cb_pool_new(cb_jobs(ctx), 4 * (size_t)cb_jobs(ctx), sizeof(piece_job), work, in,
+                           &in->pool, err);
+    if (code == CB_OK)
+        code = run(in, err);
+    in->counts.read_bytes = atomic_load(&in->read_bytes);
+    *out = in->counts;
+    release(in);
     return code;
 }

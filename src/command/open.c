@@ -127,6 +127,17 @@ cb_code cb_command_find(cb_repo *repo, const char *text, cb_manifest_ref *ref, c
     return code;
 }
 
+bool cb_manifest_is_gone(cb_repo *repo, const cb_manifest_ref *ref)
+{
+    cb_manifest *manifest;
+    cb_error ignored = {0};
+    cb_code code = cb_manifest_load(repo, ref, &manifest, &ignored);
+
+    if (code == CB_OK)
+        cb_manifest_free(manifest);
+    return code == CB_NOT_FOUND;
+}
+
 bool cb_is_address(const char *text)
 {
     struct stat at;

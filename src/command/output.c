@@ -9,6 +9,7 @@
 
 #include "base/pool.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { ENTRIES_AT_ONCE = 256, ITEMS_IN_FLIGHT = 128, WORKERS_MAX = 64, PROGRESS_US = 100000 };
@@ -155,6 +156,20 @@ static cb_code run(output *o, const cb_manifest *manifest, cb_error *err)
     return code == CB_OK ? close_items(o, err) : code;
 }
 
+/* Readers take no lock: what is missing of a backup that was expired meanwhile is no damage. */
+static cb_code tell_expired(cb_repo *repo, const cb_manifest *manifest, cb_error *err)
+{
+    cb_manifest_ref ref = {.number = manifest->number};
+
+    snprintf(ref.name, sizeof(ref.name), "%s", manifest->name);
+    snprintf(ref.label, sizeof(ref.label), "%s", manifest->label);
+    if (!cb_manifest_is_gone(repo, &ref))
+        return err->code;
+    cb_fail(err, CB_NOT_FOUND, "%s@%s was expired while it was read", ref.name, ref.label);
+    cb_hint(err, "`canvasback list` shows the backups that are left.");
+    return err->code;
+}
+
 cb_code cb_output(cb_ctx *ctx, cb_repo *repo, const cb_manifest *manifest, cb_target *target,
                   bool delta, cb_output_counts *out, cb_error *err)
 {
@@ -177,6 +192,8 @@ cb_code cb_output(cb_ctx *ctx, cb_repo *repo, const cb_manifest *manifest, cb_ta
     if (code == CB_OK)
         code = run(o, manifest, err);
     cb_pool_free(o->pool);
+    if (code == CB_CORRUPT)
+        code = tell_expired(repo, manifest, err);
     out->items = o->items;
     out->bytes_written = atomic_load(&o->written);
     out->bytes_reused = atomic_load(&o->reused);

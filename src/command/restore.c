@@ -47,6 +47,10 @@ static cb_code choose_by_time(cb_repo *repo, const char *name, int64_t time_us,
         cb_manifest *manifest;
 
         code = cb_manifest_load(repo, &refs[i], &manifest, err);
+        if (code == CB_NOT_FOUND) { /* expired a moment ago */
+            cb_error_clear(err);
+            continue;
+        }
         if (code != CB_OK) {
             cb_manifest_free(*out);
             *out = NULL;
