@@ -20,7 +20,9 @@ enum { WORKERS_MAX = 64, DAMAGE_LISTED_MAX = 1000 };
 typedef struct check {
     cb_ctx *ctx;
     cb_check_report *report;
+    char path[CB_PATH_MAX];
     cb_hot hot;
+    bool has_hot;
     cb_buf buffers[WORKERS_MAX];
 } check;
 
@@ -172,8 +174,12 @@ static cb_code run(check *c, const char *path, cb_error *err)
     bool is_done = false;
     cb_code code;
 
-    code = cb_hot_begin(c->ctx, path, NULL, DEADLINE_US, false, &c->hot, err);
-    c->hot.is_quiet = true;
+    code = cb_duckdb_path(path, c->path, err);
+    if (code == CB_OK) {
+        code = cb_hot_begin(c->ctx, c->path, NULL, DEADLINE_US, false, &c->hot, err);
+        c->has_hot = true;
+        c->hot.is_quiet = true;
+    }
     if (code == CB_OK)
         code = cb_pool_new(cb_jobs(c->ctx), 4 * (size_t)cb_jobs(c->ctx), sizeof(uint64_t), work, c,
                            &pool, err);
@@ -197,7 +203,8 @@ cb_code cb_duckdb_check(cb_ctx *ctx, const char *path, cb_check_report *report, 
     c->ctx = ctx;
     c->report = report;
     code = run(c, path, err);
-    cb_hot_end(&c->hot);
+    if (c->has_hot)
+        cb_hot_end(&c->hot);
     for (unsigned i = 0; i < WORKERS_MAX; i++)
         cb_buf_free(&c->buffers[i]);
     free(c);

@@ -675,10 +675,10 @@ static const cb_source_ops hot_source_ops = {begin, next, take, read_piece, end,
 static cb_code fill(hot_source *s, const char *path, const cb_source_options *options,
                     cb_error *err)
 {
-    cb_code code = cb_path_absolute(path, s->path, err);
+    cb_code code = cb_duckdb_path(path, s->path, err);
 
     if (code == CB_OK && options->snapshot != NULL)
-        code = cb_path_absolute(options->snapshot, s->snapshot, err);
+        code = cb_duckdb_path(options->snapshot, s->snapshot, err);
     if (code != CB_OK)
         return code;
     s->options = *options;

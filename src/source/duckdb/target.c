@@ -273,6 +273,13 @@ static cb_code mark_changed(duckdb_target *t, cb_error *err)
     return code;
 }
 
+static void hint_half(const duckdb_target *t, cb_error *err)
+{
+    if (t->is_marked)
+        cb_hint(err, "'%s' is half restored, and DuckDB refuses it: run the same restore again.",
+                t->path);
+}
+
 static cb_code write_piece(cb_target *target, uint32_t number, uint64_t offset, cb_bytes data,
                            cb_error *err)
 {
@@ -293,6 +300,8 @@ static cb_code write_piece(cb_target *target, uint32_t number, uint64_t offset, 
     if (code == CB_OK)
         code = cb_file_write(file->fd, file->path[0] != '\0' ? file->path : t->path, offset,
                              data.data, data.size, err);
+    if (code != CB_OK)
+        hint_half(t, err);
     return code;
 }
 
@@ -491,7 +500,11 @@ static cb_code finish_in_place(duckdb_target *t, cb_error *err)
         code = cb_file_sync(fd, t->path, err);
     if (code == CB_OK)
         code = exchange_logs(t, err);
-    return code == CB_OK ? write_head(t, t->path, err) : code;
+    if (code == CB_OK)
+        code = write_head(t, t->path, err);
+    if (code != CB_OK)
+        hint_half(t, err);
+    return code;
 }
 
 static cb_code finish(cb_target *target, cb_error *err)
@@ -541,6 +554,12 @@ static cb_code resolve(duckdb_target *t, const char *path, cb_error *err)
     if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && stat(path, &st) != 0) {
         cb_fail(err, CB_NOT_FOUND, "'%s' is a link to nowhere", path);
         cb_hint(err, "Remove the link, or name the file that it should point to.");
+        return err->code;
+    }
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode) && cb_duckdb_has_log(path)) {
+        cb_fail(err, CB_UNSUPPORTED, "'%s' is a link with DuckDB's log beside it", path);
+        cb_hint(err, "That log would be replayed on the restored file: remove it, or open the "
+                     "database once and close it.");
         return err->code;
     }
     code = cb_path_absolute(path, t->path, err);

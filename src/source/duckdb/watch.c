@@ -36,6 +36,57 @@ const char *cb_duckdb_file_item(cb_duckdb_file file)
     return file < CB_DUCKDB_FILES ? items[file] : "";
 }
 
+/* ---- names -------------------------------------------------------------------------------- */
+
+bool cb_duckdb_has_log(const char *path)
+{
+    char name[CB_PATH_MAX];
+    struct stat st;
+
+    for (unsigned i = CB_DUCKDB_LOG; i < CB_DUCKDB_FILES; i++)
+        if (snprintf(name, sizeof(name), "%s%s", path, cb_duckdb_file_suffix(i)) <
+                (int)sizeof(name) &&
+            lstat(name, &st) == 0)
+            return true;
+    return false;
+}
+
+/* Absolute, with the links of all but the last part resolved. */
+static cb_code keep_last_link(const char *path, char out[CB_PATH_MAX], cb_error *err)
+{
+    const char *base = cb_path_base(path);
+    char folder[CB_PATH_MAX], absolute[CB_PATH_MAX];
+    cb_code code;
+
+    if (snprintf(folder, sizeof(folder), "%.*s", (int)(base - path), path) >= (int)sizeof(folder))
+        return cb_fail(err, CB_TOO_LARGE, "the path '%s' is too long", path);
+    code = cb_path_absolute(folder[0] != '\0' ? folder : ".", absolute, err);
+    return code == CB_OK ? cb_path_join(absolute, base, out, err) : code;
+}
+
+cb_code cb_duckdb_path(const char *path, char out[CB_PATH_MAX], cb_error *err)
+{
+    char link[CB_PATH_MAX];
+    struct stat st;
+    cb_code code = cb_path_absolute(path, out, err);
+
+    if (code != CB_OK || lstat(path, &st) != 0 || !S_ISLNK(st.st_mode))
+        return code;
+    code = keep_last_link(path, link, err);
+    if (code != CB_OK || !cb_duckdb_has_log(link))
+        return code;
+    if (cb_duckdb_has_log(out)) {
+        cb_fail(err, CB_UNSUPPORTED, "there is a log beside the link '%s' and one beside '%s'",
+                link, out);
+        cb_hint(err,
+                "DuckDB keeps its log beside the name that it was opened by: find out which is "
+                "in use and remove the other.");
+        return err->code;
+    }
+    memcpy(out, link, CB_PATH_MAX);
+    return CB_OK;
+}
+
 /* ---- marks -------------------------------------------------------------------------------- */
 
 static int64_t to_ns(const struct statx_timestamp *at)

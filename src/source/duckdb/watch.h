@@ -93,6 +93,16 @@ typedef struct cb_duckdb_watch {
     uint8_t *block; /* for the free list */
 } cb_duckdb_watch;
 
+/*
+ * The path by which to read the database that `path` names. Absolute, links resolved; but DuckDB
+ * puts its log beside the name that it was opened by, so that a link with a log beside it stays.
+ * Errors: CB_UNSUPPORTED when there are logs beside the link and beside the file.
+ */
+CB_MUST_USE cb_code cb_duckdb_path(const char *path, char out[CB_PATH_MAX], cb_error *err);
+
+/* Does a log, or one of its kin, stand beside this name? */
+bool cb_duckdb_has_log(const char *path);
+
 /* Errors: CB_NOT_FOUND, CB_DENIED, CB_UNSUPPORTED (not a regular file). */
 CB_MUST_USE cb_code cb_duckdb_watch_open(cb_ctx *ctx, const char *path, cb_duckdb_watch *out,
                                          cb_error *err);

@@ -173,6 +173,31 @@ static void test_log_is_cut_at_its_last_commit(void **state)
     kit_copy_end(&copy);
 }
 
+/* DuckDB's log stands beside the name that it was opened by. */
+static void test_log_beside_a_link_is_found(void **state)
+{
+    place *p = *state;
+    kit_copy copy = {0};
+    cb_error err = {0};
+    char link[300], log[310];
+
+    snprintf(link, sizeof(link), "%s/link.duckdb", p->folder);
+    snprintf(log, sizeof(log), "%s.wal", link);
+    assert_int_equal(symlink("a.duckdb", link), 0);
+    write_log(p, 2);
+    assert_int_equal(rename(p->wal, log), 0);
+    assert_ok(kit_copy_run(p->ctx, link, p->copy, &copy, &err));
+    assert_int_equal(copy.facts.commits_in_log, 2);
+    kit_copy_end(&copy);
+    write_log(p, 1);
+    copy = (kit_copy){.target = {.force = true}};
+    assert_code(CB_UNSUPPORTED, kit_copy_run(p->ctx, link, p->copy, &copy, &err));
+    kit_copy_end(&copy);
+    cb_error_clear(&err);
+    assert_code(CB_UNSUPPORTED, kit_copy_run(p->ctx, p->db, link, &copy, &err));
+    kit_copy_end(&copy);
+}
+
 static void test_blocks_named_by_the_log_are_copied_too(void **state)
 {
     static const uint64_t ids[] = {8, 12};
@@ -729,6 +754,7 @@ int main(void)
         TEST(test_idle_file_is_copied_without_its_free_blocks),
         TEST(test_trailing_free_blocks_are_cut),
         TEST(test_log_is_cut_at_its_last_commit),
+        TEST(test_log_beside_a_link_is_found),
         TEST(test_blocks_named_by_the_log_are_copied_too),
         TEST(test_next_pass_reads_only_what_a_checkpoint_can_change),
         TEST(test_skipped_header_costs_a_whole_pass),
