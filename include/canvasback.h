@@ -24,7 +24,7 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define CB_API __attribute__((visibility("default")))
+#define CB_API      __attribute__((visibility("default")))
 #define CB_MUST_USE __attribute__((warn_unused_result))
 #else
 #define CB_API
@@ -33,7 +33,8 @@ extern "C" {
 
 #define CB_VERSION "0.1.0"
 
-/* What the caller may do about a failure; cb_code_name gives the words ("not-found", "busy", ...). */
+/* What the caller may do about a failure; cb_code_name gives the words ("not-found", "busy", ...).
+ */
 typedef enum cb_code {
     CB_OK = 0,
     CB_NOT_FOUND,
@@ -56,7 +57,8 @@ enum { CB_MESSAGE_MAX = 1024, CB_HINT_MAX = 512 };
 
 typedef struct cb_error {
     cb_code code;
-    bool in_repository; /* with CB_NOT_FOUND: a repository, name, label or time is what is missing */
+    bool
+        in_repository; /* with CB_NOT_FOUND: a repository, name, label or time is what is missing */
     char message[CB_MESSAGE_MAX]; /* lower case, names the thing and the values, no full stop */
     char hint[CB_HINT_MAX];       /* a sentence that says what to do; may be empty */
 } cb_error;
@@ -105,7 +107,7 @@ typedef struct cb_ctx cb_ctx;
 CB_API CB_MUST_USE cb_code cb_ctx_new(const cb_settings *settings, cb_event_sink *sink, void *arg,
                                       cb_ctx **out, cb_error *err);
 CB_API void cb_ctx_free(cb_ctx *ctx); /* NULL is allowed */
-CB_API void cb_cancel(cb_ctx *ctx);   /* async-signal-safe; the running verb ends with CB_CANCELLED */
+CB_API void cb_cancel(cb_ctx *ctx); /* async-signal-safe; the running verb ends with CB_CANCELLED */
 
 typedef struct cb_pair {
     const char *key;
@@ -210,15 +212,15 @@ CB_API void cb_show_result_free(cb_show_result *result);
 /* ---- restore ---------------------------------------------------------------------------- */
 
 typedef struct cb_restore_request {
-    const char *backup;     /* NAME[@LABEL], or the address of a plain DuckDB file */
-    const char *target;     /* NULL: nothing is written; the result names the original place */
-    bool has_time;          /* choose by time_us instead of by label */
-    int64_t time_us;        /* newest backup whose point is not after it */
-    bool delta;             /* target exists: rewrite only what differs */
-    bool force;             /* replace an existing target */
+    const char *backup; /* NAME[@LABEL], or the address of a plain DuckDB file */
+    const char *target; /* NULL: nothing is written; the result names the original place */
+    bool has_time;      /* choose by time_us instead of by label */
+    int64_t time_us;    /* newest backup whose point is not after it */
+    bool delta;         /* target exists: rewrite only what differs */
+    bool force;         /* replace an existing target */
     bool no_verify;
-    bool delete_extra;      /* dir, with delta: remove what the backup does not have */
-    bool mend;              /* duckdb: write the right checksum into torn metadata blocks */
+    bool delete_extra; /* dir, with delta: remove what the backup does not have */
+    bool mend;         /* duckdb: write the right checksum into torn metadata blocks */
 } cb_restore_request;
 
 typedef struct cb_restore_result {

@@ -45,15 +45,15 @@ typedef struct cb_piece {
 
 typedef struct cb_step {
     cb_step_kind kind;
-    cb_item item;   /* ITEM: borrowed until the next call of cb_source_next */
-    cb_piece piece; /* PIECE, HOLE; `piece.item` also for ITEM and DONE */
-    unsigned pass;  /* from 1; 0 where it means nothing */
+    cb_item item;         /* ITEM: borrowed until the next call of cb_source_next */
+    cb_piece piece;       /* PIECE, HOLE; `piece.item` also for ITEM and DONE */
+    unsigned pass;        /* from 1; 0 where it means nothing */
     uint64_t total_bytes; /* what this pass will read in all, as far as known; 0 unknown */
 } cb_step;
 
 /* Filled by cb_source_end. Strings and bytes are owned by the source, valid until it is freed. */
 typedef struct cb_source_facts {
-    int64_t point_us; /* the instant that the copy stands for */
+    int64_t point_us;      /* the instant that the copy stands for */
     uint64_t source_bytes; /* size of the source as users see it (file + log) */
     unsigned passes;
     const char *confirmed; /* "log", "idle", "settle", "unchanged", "engine", "identical", "once" */
@@ -99,7 +99,7 @@ CB_MUST_USE cb_code cb_source_begin(cb_source *source, cb_bytes parent_state, bo
                                     cb_error *err);
 CB_MUST_USE cb_code cb_source_next(cb_source *source, cb_step *step, cb_error *err);
 /* Answer to ITEM: `parent` is the item of the same path in the parent, NULL if there is none.
-   *reuse: its content is surely the same; all entries are taken over, no pieces will come. */
+ *reuse: its content is surely the same; all entries are taken over, no pieces will come. */
 CB_MUST_USE cb_code cb_source_take(cb_source *source, const cb_item *parent, bool *reuse,
                                    cb_error *err);
 /* Append exactly piece->length bytes to `into`, or fail; CB_RETRY: the source moved, the pass is
@@ -124,8 +124,8 @@ typedef struct cb_target_options {
     bool force; /* replace */
     bool delete_extra;
     bool mend;
-    cb_bytes state;        /* of the manifest */
-    uint64_t total_bytes;  /* for the check of free space */
+    cb_bytes state;       /* of the manifest */
+    uint64_t total_bytes; /* for the check of free space */
 } cb_target_options;
 
 typedef struct cb_target_ops {
@@ -203,8 +203,7 @@ typedef struct cb_engine {
     cb_code (*check)(cb_ctx *ctx, const char *path, cb_check_report *report, cb_error *err);
     /* Open a restored copy at `path` (ours to change) with the engine itself and read it all.
        CB_CORRUPT when the engine finds damage. */
-    cb_code (*deep)(cb_ctx *ctx, const char *path, cb_table_visit *visit, void *arg,
-                    cb_error *err);
+    cb_code (*deep)(cb_ctx *ctx, const char *path, cb_table_visit *visit, void *arg, cb_error *err);
 } cb_engine;
 
 /*
@@ -218,8 +217,8 @@ CB_MUST_USE cb_code cb_engine_find(const char *address, const cb_engine **out,
 CB_MUST_USE cb_code cb_engine_by_kind(const char *kind, const cb_engine **out, cb_error *err);
 /* The path of a target address: without scheme when the scheme is that of the kind; a scheme of
    another kind is CB_USAGE. */
-CB_MUST_USE cb_code cb_engine_path(const cb_engine *engine, const char *address,
-                                   const char **path, cb_error *err);
+CB_MUST_USE cb_code cb_engine_path(const cb_engine *engine, const char *address, const char **path,
+                                   cb_error *err);
 
 extern const cb_engine cb_duckdb_engine;
 extern const cb_engine cb_sqlite_engine;

@@ -6,7 +6,8 @@
 
 #include "base/ctx.h"
 
-/* A fresh folder below $TMPDIR or /tmp; `path` has room for 256 bytes. Exits the test on failure. */
+/* A fresh folder below $TMPDIR or /tmp; `path` has room for 256 bytes. Exits the test on failure.
+ */
 void test_temp_make(char path[256]);
 void test_temp_remove(const char *path);
 

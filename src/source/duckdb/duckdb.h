@@ -37,7 +37,8 @@ CB_MUST_USE cb_code cb_duckdb_holder(const char *path, int64_t *pid, cb_error *e
 /*
  * Move a finished, closed database from `from` to `to` (same folder), with its log when it has one,
  * by the same journalled exchange as restore: what stood at `to`, logs included, goes aside as one.
- * Errors: CB_EXISTS (something is there, no force), CB_BUSY (open in a process), CB_NO_SPACE, CB_IO.
+ * Errors: CB_EXISTS (something is there, no force), CB_BUSY (open in a process), CB_NO_SPACE,
+ * CB_IO.
  */
 CB_MUST_USE cb_code cb_duckdb_place(cb_ctx *ctx, const char *from, const char *to, bool force,
                                     cb_error *err);
