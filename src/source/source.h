@@ -124,7 +124,8 @@ typedef struct cb_target_options {
     bool force; /* replace */
     bool delete_extra;
     bool mend;
-    cb_bytes state;       /* of the manifest */
+    bool unsynced;  /* a whole restore to a name that nobody believes: the caller syncs the files */
+    cb_bytes state; /* of the manifest */
     uint64_t total_bytes; /* for the check of free space */
 } cb_target_options;
 

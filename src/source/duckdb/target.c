@@ -24,13 +24,14 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { MAGIC_AT = 8, MAGIC_BYTES = 4 };
+enum { MAGIC_AT = 8, MAGIC_BYTES = 4, WRITE_BACK_BYTES = 8 << 20 };
 
 typedef struct new_file {
     bool is_declared;
     uint64_t size_bytes;
     char path[CB_PATH_MAX]; /* "" while none was made */
     int fd;
+    atomic_uint_fast64_t written; /* bytes since the start */
 } new_file;
 
 typedef struct duckdb_target {
@@ -280,6 +281,18 @@ static void hint_half(const duckdb_target *t, cb_error *err)
                 t->path);
 }
 
+/*
+ * Ask the kernel to begin writing out what is there, each time another 8 MiB have come: the fsync
+ * at the end then finds little left. Only a wish; the fsync is what counts and reports errors.
+ */
+static void write_back_early(new_file *file, size_t size)
+{
+    uint64_t before = atomic_fetch_add(&file->written, size);
+
+    if (before / WRITE_BACK_BYTES != (before + size) / WRITE_BACK_BYTES)
+        (void)sync_file_range(file->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 static cb_code write_piece(cb_target *target, uint32_t number, uint64_t offset, cb_bytes data,
                            cb_error *err)
 {
@@ -300,7 +313,9 @@ static cb_code write_piece(cb_target *target, uint32_t number, uint64_t offset, 
     if (code == CB_OK)
         code = cb_file_write(file->fd, file->path[0] != '\0' ? file->path : t->path, offset,
                              data.data, data.size, err);
-    if (code != CB_OK)
+    if (code == CB_OK)
+        write_back_early(file, data.size);
+    else
         hint_half(t, err);
     return code;
 }
@@ -385,21 +400,26 @@ static cb_code mend(duckdb_target *t, cb_error *err)
 }
 
 /* Both slots, then a sync, then the page with the magic, then a sync. */
+static cb_code sync_it(const duckdb_target *t, int fd, const char *path, cb_error *err)
+{
+    return t->options.unsynced && !t->base.in_place ? CB_OK : cb_file_sync(fd, path, err);
+}
+
 static cb_code write_head(duckdb_target *t, const char *path, cb_error *err)
 {
     int fd = t->files[0].fd;
     cb_code code;
 
-    code = cb_file_sync(fd, path, err);
+    code = sync_it(t, fd, path, err);
     if (code == CB_OK)
         code = cb_file_write(fd, path, CB_DUCKDB_PAGE, t->head + CB_DUCKDB_PAGE,
                              CB_DUCKDB_HEAD - CB_DUCKDB_PAGE, err);
     if (code == CB_OK)
-        code = cb_file_sync(fd, path, err);
+        code = sync_it(t, fd, path, err);
     if (code == CB_OK)
         code = cb_file_write(fd, path, 0, t->head, CB_DUCKDB_PAGE, err);
     if (code == CB_OK)
-        code = cb_file_sync(fd, path, err);
+        code = sync_it(t, fd, path, err);
     return code;
 }
 
@@ -432,7 +452,7 @@ static cb_code finish_whole(duckdb_target *t, cb_error *err)
         if (file->fd < 0 || (i > 0 && file->size_bytes == 0))
             continue;
         give_owner(t, file->fd);
-        code = cb_file_sync(file->fd, file->path, err);
+        code = sync_it(t, file->fd, file->path, err);
         fresh[i] = file->path;
     }
     if (code == CB_OK)
