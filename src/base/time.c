@@ -19,6 +19,14 @@ static int64_t floor_div(int64_t a, int64_t b)
     return a / b - (a % b != 0 && (a % b < 0) != (b < 0));
 }
 
+/* The rest of floor_div: never negative, and no overflow at the ends of the range. */
+static int64_t floor_rest(int64_t value, int64_t by)
+{
+    int64_t rest = value % by;
+
+    return rest < 0 ? rest + by : rest;
+}
+
 /* Days since 1970-01-01 of a date of the proleptic Gregorian calendar; years begin in March. */
 static int64_t days_of(int64_t year, int month, int day)
 {
@@ -51,7 +59,7 @@ static civil civil_of_utc(int64_t us)
         .hour = (int)(of_day / 3600),
         .minute = (int)(of_day / 60 % 60),
         .second = (int)(of_day % 60),
-        .fraction_us = us - seconds * 1000000,
+        .fraction_us = floor_rest(us, 1000000),
     };
 }
 
@@ -70,7 +78,7 @@ static civil civil_of_local(int64_t us, struct tm *parts)
         .hour = parts->tm_hour,
         .minute = parts->tm_min,
         .second = parts->tm_sec,
-        .fraction_us = us - (int64_t)seconds * 1000000,
+        .fraction_us = floor_rest(us, 1000000),
     };
 }
 
