@@ -334,39 +334,34 @@ static void resume(tracee *thread, long request, int signal)
         die("resume");
 }
 
-/* Wait for any thread to stop or end; its stop is noted as pending. Returns NULL when the leader
- * ended. */
-static tracee *wait_for_one(int *ended)
+/* Wait until one thread stops (noted as pending) or ends. False when the leader has ended. */
+static bool wait_for_one(int *ended)
 {
-    for (;;) {
-        int status;
-        pid_t tid = waitpid(-1, &status, __WALL);
-        tracee *thread;
+    int status;
+    pid_t tid;
+    tracee *thread;
 
-        if (tid < 0) {
-            if (errno == EINTR)
-                continue;
-            die("wait");
-        }
-        thread = thread_find(tid, true);
-        if (WIFEXITED(status) || WIFSIGNALED(status)) {
-            thread->tid = 0;
-            if (tid != leader)
-                continue;
-            *ended = status;
-            return NULL;
-        }
-        /* After an exec the leader's id is the only one left. */
-        if (status >> 8 == (SIGTRAP | PTRACE_EVENT_EXEC << 8)) {
-            for (size_t i = 0; i < THREADS_MAX; i++)
-                if (threads[i].tid != tid)
-                    threads[i].tid = 0;
-        }
-        thread->stopped = true;
-        thread->pending = true;
-        thread->status = status;
-        return thread;
+    do
+        tid = waitpid(-1, &status, __WALL);
+    while (tid < 0 && errno == EINTR);
+    if (tid < 0)
+        die("wait");
+    thread = thread_find(tid, true);
+    if (WIFEXITED(status) || WIFSIGNALED(status)) {
+        thread->tid = 0;
+        *ended = status;
+        return tid != leader;
     }
+    /* After an exec the leader's id is the only one left. */
+    if (status >> 8 == (SIGTRAP | PTRACE_EVENT_EXEC << 8)) {
+        for (size_t i = 0; i < THREADS_MAX; i++)
+            if (threads[i].tid != tid)
+                threads[i].tid = 0;
+    }
+    thread->stopped = true;
+    thread->pending = true;
+    thread->status = status;
+    return true;
 }
 
 static bool is_event(int status, int event)
@@ -428,7 +423,7 @@ static bool freeze(int *ended)
         if (threads[i].tid != 0 && !threads[i].stopped)
             (void)ptrace(PTRACE_INTERRUPT, threads[i].tid, 0, 0); /* ESRCH: it is ending */
     while (anyone_runs())
-        if (wait_for_one(ended) == NULL)
+        if (!wait_for_one(ended))
             return false;
     return true;
 }
@@ -510,9 +505,7 @@ int main(int argc, char **argv)
     for (;;) {
         tracee *thread = next_pending();
 
-        if (thread == NULL)
-            thread = wait_for_one(&ended);
-        if (thread == NULL || !step(thread, &ended))
+        if (thread != NULL ? !step(thread, &ended) : !wait_for_one(&ended))
             break;
     }
     if (WIFEXITED(ended))

@@ -6,6 +6,7 @@ database that opens with every acknowledged commit, and so does a copy.
 
 import os
 
+import conftest
 import pytest
 from conftest import Canvasback
 
@@ -36,18 +37,17 @@ def is_logged(db, stop):
 
 
 def is_marked(db, stop):
-    return harness.log_is_marked(f"{db}.wal") and stop.call == "pwrite64"
+    return stop.call == "pwrite64" and harness.log_is_marked(f"{db}.wal")
 
 
 def has_new_header(db, stop):
     """The header is written, the log that it makes obsolete is still there."""
-    return harness.log_is_marked(f"{db}.wal") and stop.call == "pwrite64" and \
-        stop.detail in ("4096@4096", "4096@8192")
+    return stop.detail in ("4096@4096", "4096@8192") and harness.log_is_marked(f"{db}.wal")
 
 
 def has_second_log(db, stop):
-    return harness.log_is_marked(f"{db}.wal") and has(db, ".wal.checkpoint") and \
-        stop.call == "fsync"
+    return stop.path.endswith(".wal.checkpoint") and stop.call in ("fsync", "fdatasync") and \
+        harness.log_is_marked(f"{db}.wal")
 
 
 STATES = {
@@ -60,17 +60,24 @@ STATES = {
 
 def killed_in(version, state, db, nth):
     """Kill a writer the nth time that the files are in that state; its acknowledged commits."""
-    harness.set_up(version, db, db.with_suffix(".acks"), *SMALL, "--fold")
-    with stops.Frozen(version, db, *SMALL, "--profile", "checkpoints", "--other", "inserts",
-                      "--steps", 40, "--turns") as frozen:
-        while (stop := frozen.next_stop()) is not None:
-            if STATES[state](db, stop):
-                nth -= 1
-                if nth == 0:
+    options = [*SMALL, "--profile", "checkpoints", "--other", "inserts", "--steps", 60, "--turns"]
+    if engines.at_least(version, "1.5.0"):
+        options += ["--set", "SET debug_checkpoint_scan_sleep_ms = 50"]  # time for others to commit
+    for attempt in range(6):  # two threads meet or miss each other
+        harness.remove_files(db)
+        harness.set_up(version, db, db.with_suffix(".acks"), *SMALL, "--fold")
+        left = nth
+        with stops.Frozen(version, db, *options, "--seed", conftest.seed() + attempt) as frozen:
+            while (stop := frozen.next_stop()) is not None:
+                if not STATES[state](db, stop):
+                    continue
+                left -= 1
+                if left == 0:
                     acks = frozen.acks()
                     frozen.kill()
                     return acks
-    pytest.skip(f"DuckDB {version} was never seen with {state}")
+        db.with_suffix(".acks").unlink(missing_ok=True)
+    raise AssertionError(f"DuckDB {version} was never seen with {state}")
 
 
 def assert_comes_back(cb, version, db, acks, judges):
@@ -88,7 +95,7 @@ def assert_comes_back(cb, version, db, acks, judges):
     assert cb("check", db).json["bad_blocks"] == 0
 
 
-@pytest.mark.parametrize("nth", [1, 7])
+@pytest.mark.parametrize("nth", [1, 4])
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("version", engines.VERSIONS)
 def test_a_kill_leaves(version, state, nth, place, judges):
@@ -109,6 +116,5 @@ def test_a_kill_during_recovery(version, place, judges):
             if has(db, ".wal.recovery"):
                 frozen.kill()
                 break
-    if stop is None:
-        pytest.skip("recovery needed no third log")
+    assert stop is not None, "recovery needed no third log"
     assert_comes_back(Canvasback(place), version, db, acks, judges)

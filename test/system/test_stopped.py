@@ -32,7 +32,7 @@ SMALL = ["--block-size", 16384, "--filler", 2000, "--autocheckpoint", "60KB"]
 # for a file that is born under the stopper)
 CASES = {
     "checkpoints": (["--profile", "checkpoints", "--threads", 1, "--steps", 25], ["--fold"]),
-    "checkpoints beside inserts": (["--profile", "checkpoints", "--other", "inserts", "--steps", 14,
+    "checkpoints beside inserts": (["--profile", "checkpoints", "--other", "inserts", "--steps", 20,
                                     "--turns",
                                     "--autocheckpoint", "16MB"], ["--fold"]),
     "drops": (["--profile", "drops", "--threads", 1, "--steps", 20], ["--fold"]),
@@ -79,6 +79,9 @@ class Visit:
         common = [*SMALL, "--seed", conftest.seed()]
         if prepared is not None:
             harness.set_up(self.version, self.db, self.db.with_suffix(".acks"), *common, *prepared)
+        if "--turns" in under and engines.at_least(self.version, "1.5.0"):
+            # Time for the others to commit while the checkpoint is under way.
+            under = [*under, "--set", "SET debug_checkpoint_scan_sleep_ms = 30"]
         return [*common, *under]
 
     def wrong(self, stop, what):

@@ -211,17 +211,11 @@ def opened_by(version, db):
 
 
 def log_is_marked(path):
-    """Does the log end with a checkpoint marker? (Frames of size, checksum and payload.)"""
+    """Does the log end with a checkpoint marker, an entry of type 99, and its flush?"""
     try:
-        data = pathlib.Path(path).read_bytes()
+        with open(path, "rb") as file:
+            file.seek(max(0, os.path.getsize(path) - 90))
+            tail = file.read()
     except FileNotFoundError:
         return False
-    at = data.find(b"\xff\xff") + 2
-    while at >= 2 and at + 16 < len(data):
-        size = int.from_bytes(data[at:at + 8], "little")
-        if at + 16 + size > len(data):
-            return False
-        if data[at + 16:at + 19] == b"\x64\x00\x63":
-            return True
-        at += 16 + size
-    return False
+    return tail.endswith(b"\x64\x00\x64\xff\xff") and b"\x64\x00\x63" in tail[:-21]

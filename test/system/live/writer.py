@@ -254,7 +254,7 @@ def arguments():
     parser.add_argument("--storage")
     parser.add_argument("--key")
     parser.add_argument("--cipher")
-    parser.add_argument("--set", action="append", default=[], help="a statement to run first")
+    parser.add_argument("--set", action="append", default=[], help="a statement to run before the work")
     parser.add_argument("--setup-only", action="store_true")
     parser.add_argument("--fold", action="store_true", help="checkpoint when the schema is made")
     parser.add_argument("--no-close", action="store_true", help="end without a clean close")
@@ -268,8 +268,6 @@ def main():
     con = attach.connect(args.db, {"threads": 1, "memory_limit": "1GB"}, key=args.key,
                          cipher=args.cipher, block_size=args.block_size, storage=args.storage)
     con.execute("SET wal_autocheckpoint = '%s'" % args.autocheckpoint)
-    for statement in args.set:
-        con.execute(statement)
     if con.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'ledger' AND "
                    "database_name = 'db'").fetchall()[0][0] == 0:
         con.execute("BEGIN")
@@ -277,6 +275,8 @@ def main():
         con.execute("COMMIT")
         if args.fold:
             con.execute("CHECKPOINT")
+    for statement in args.set:
+        con.execute(statement)
     print("ready", flush=True)
     if not args.setup_only:
         work(con, args, acks)
