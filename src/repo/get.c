@@ -136,6 +136,21 @@ static cb_code read_copy(cb_repo *repo, cb_repo_worker *own, const cb_hash *id, 
     return cb_context(err, "pack '%s', offset %u", key, from->where.offset);
 }
 
+/* Once for a pack: a copy in it is damaged though another pack could stand in. */
+static void report_rot(cb_repo *repo, const copy *from, const cb_error *why)
+{
+    bool is_news;
+
+    pthread_rwlock_wrlock(&repo->lock);
+    is_news = !repo->index.packs[from->where.pack].is_reported;
+    repo->index.packs[from->where.pack].is_reported = true;
+    pthread_rwlock_unlock(&repo->lock);
+    if (is_news)
+        cb_event_text(repo->ctx, CB_EVENT_WARNING,
+                      "a damaged copy was passed over, another pack has the chunk: %s",
+                      why->message);
+}
+
 /* CB_NOT_FOUND when no copy is left; CB_CORRUPT when those that are there are damaged. */
 static cb_code read_any(cb_repo *repo, cb_repo_worker *own, const cb_hash *id, cb_buf *into,
                         cb_error *err)
@@ -143,16 +158,21 @@ static cb_code read_any(cb_repo *repo, cb_repo_worker *own, const cb_hash *id, c
     copy copies[COPIES_MAX];
     size_t count;
     cb_error worst = {0};
+    size_t bad = 0;
     cb_code code = find_copies(repo, id, copies, &count, err);
 
     if (code != CB_OK)
         return code;
     for (size_t i = 0; i < count; i++) {
         code = read_copy(repo, own, id, &copies[i], into, err);
+        if (code == CB_OK && worst.code != CB_OK && worst.code != CB_NOT_FOUND)
+            report_rot(repo, &copies[bad], &worst);
         if (code == CB_OK || (code != CB_CORRUPT && code != CB_NOT_FOUND && code != CB_IO))
             return code;
-        if (worst.code == CB_OK || worst.code == CB_NOT_FOUND)
+        if (worst.code == CB_OK || worst.code == CB_NOT_FOUND) {
             worst = *err;
+            bad = i;
+        }
         cb_error_clear(err);
     }
     if (worst.code == CB_OK || worst.code == CB_NOT_FOUND)

@@ -44,9 +44,10 @@ static inline cb_codec cb_index_entry_codec(const cb_index_entry *entry)
 typedef struct cb_pack_info {
     uint8_t id[CB_PACK_ID_BYTES];
     uint64_t size_bytes;
-    bool exists;  /* it was in the last listing */
-    bool indexed; /* an index object names it */
-    bool adopted; /* none does, but its footer was read */
+    bool exists;      /* it was in the last listing */
+    bool indexed;     /* an index object names it */
+    bool adopted;     /* none does, but its footer was read */
+    bool is_reported; /* a damaged copy in it was told of */
     cb_pack_kind kind;
 } cb_pack_info;
 

@@ -102,91 +102,177 @@ static size_t group_end(const cb_index *index, size_t from)
     return end;
 }
 
-/* Of several copies of a live chunk the one in the fullest safe pack is the one that is needed. */
-static void need_best(const cb_index *index, size_t from, size_t end, const uint64_t *live_bytes,
-                      cb_pack_use *uses)
+/*
+ * Of several copies of a live chunk the one in the fullest safe pack is needed; a pack in which
+ * anything proved damaged comes last, and a damaged copy not at all. NULL: no copy is safe.
+ */
+static const cb_index_entry *best_copy(const cb_reclaim *run, size_t from, size_t end,
+                                       const cb_pack_use *uses)
 {
     const cb_index_entry *best = NULL;
 
     for (size_t i = from; i < end; i++) {
-        const cb_index_entry *entry = &index->entries[i];
+        const cb_index_entry *entry = &run->repo->index.entries[i];
+        const cb_pack_use *use = &uses[entry->pack];
+        const cb_pack_use *best_use = best != NULL ? &uses[best->pack] : NULL;
 
-        if (uses[entry->pack].is_safe &&
-            (best == NULL || live_bytes[entry->pack] > live_bytes[best->pack]))
+        if (!use->is_safe || (use->is_rotten && cb_reclaim_copy_is_rotten(run, entry)))
+            continue;
+        if (best_use == NULL || use->is_rotten < best_use->is_rotten ||
+            (use->is_rotten == best_use->is_rotten && use->live_bytes > best_use->live_bytes))
             best = entry;
     }
-    for (size_t i = from; i < end; i++) /* without a safe copy all that there are are needed */
-        if (best == NULL || best == &index->entries[i])
-            uses[index->entries[i].pack].needed_bytes += index->entries[i].stored_bytes;
+    return best;
 }
 
-static void sum_bytes(cb_reclaim *run, uint64_t *live_bytes, cb_pack_use *uses)
+static bool is_safe(const cb_reclaim *run, const cb_pack_info *pack)
+{
+    return pack->exists && pack->indexed && !cb_reclaim_lists_have(&run->lists, pack->id);
+}
+
+static bool is_live(const cb_reclaim *run, size_t from)
+{
+    return cb_id_set_has(&run->live, run->repo->index.entries[from].prefix);
+}
+
+static void sum_bytes(const cb_reclaim *run, cb_pack_use *uses)
 {
     const cb_index *index = &run->repo->index;
 
+    memset(uses, 0, index->pack_count * sizeof(*uses));
     for (size_t i = 0; i < index->count; i++) {
         const cb_index_entry *entry = &index->entries[i];
 
         uses[entry->pack].total_bytes += entry->stored_bytes;
-        if (cb_id_set_has(&run->live, entry->prefix))
-            live_bytes[entry->pack] += entry->stored_bytes;
+        if (is_live(run, i))
+            uses[entry->pack].live_bytes += entry->stored_bytes;
     }
-    for (size_t i = 0; i < index->pack_count; i++)
-        uses[i].is_safe = index->packs[i].exists && index->packs[i].indexed &&
-                          !cb_reclaim_lists_have(&run->lists, index->packs[i].id);
+    for (size_t i = 0; i < index->pack_count; i++) {
+        uses[i].is_safe = is_safe(run, &index->packs[i]);
+        uses[i].is_rotten = cb_id_set_has(&run->rotten_packs, index->packs[i].id);
+    }
+    for (size_t from = 0, end; from < index->count; from = end) {
+        const cb_index_entry *best;
+
+        end = group_end(index, from);
+        if (!is_live(run, from))
+            continue;
+        best = best_copy(run, from, end, uses);
+        for (size_t i = from; i < end; i++) /* without a safe copy all that there are are needed */
+            if (best == NULL || best == &index->entries[i])
+                uses[index->entries[i].pack].needed_bytes += index->entries[i].stored_bytes;
+    }
 }
 
-static cb_code measure(cb_reclaim *run, cb_pack_use **out, cb_error *err)
+/* Known, there, in no list, and of nobody who is at work. */
+static bool may_go(const cb_reclaim *run, const session_ids *kept, const cb_pack_info *pack)
+{
+    return pack->exists && (pack->indexed || pack->adopted) &&
+           !cb_reclaim_lists_have(&run->lists, pack->id) && !is_protected(kept, pack->id);
+}
+
+static bool is_mostly_dead(const cb_pack_use *use)
+{
+    return use->needed_bytes == 0 || use->needed_bytes < use->total_bytes / 100 * LIVE_PERCENT_KEPT;
+}
+
+/* Read the copies for whose sake others would go; *again when one proved damaged. */
+static cb_code prove_copies(cb_reclaim *run, const session_ids *kept, const cb_pack_use *uses,
+                            bool *again, cb_error *err)
 {
     const cb_index *index = &run->repo->index;
-    uint64_t *live_bytes = calloc(index->pack_count + 1, sizeof(*live_bytes));
-    cb_pack_use *uses = calloc(index->pack_count + 1, sizeof(*uses));
+    cb_code code = CB_OK;
 
-    if (live_bytes == NULL || uses == NULL) {
-        free(live_bytes);
-        free(uses);
-        return cb_fail_memory(err, index->pack_count * sizeof(*uses));
-    }
-    sum_bytes(run, live_bytes, uses);
-    for (size_t from = 0, end; from < index->count; from = end) {
+    *again = false;
+    for (size_t from = 0, end; from < index->count && code == CB_OK; from = end) {
+        const cb_index_entry *best;
+        bool at_stake = false;
+        bool good;
+
         end = group_end(index, from);
-        if (cb_id_set_has(&run->live, index->entries[from].prefix))
-            need_best(index, from, end, live_bytes, uses);
+        if (end - from < 2 || !is_live(run, from))
+            continue;
+        best = best_copy(run, from, end, uses);
+        for (size_t i = from; i < end && best != NULL; i++) {
+            uint32_t pack = index->entries[i].pack;
+
+            at_stake |= &index->entries[i] != best && is_mostly_dead(&uses[pack]) &&
+                        may_go(run, kept, &index->packs[pack]);
+        }
+        if (!at_stake)
+            continue;
+        code = cb_reclaim_copy_is_good(run, best, &good, err);
+        *again |= code == CB_OK && !good;
     }
-    free(live_bytes);
-    *out = uses;
-    return CB_OK;
+    return code;
 }
 
-cb_code cb_reclaim_needed(cb_reclaim *run, bool **out, cb_error *err)
+static cb_code measure(cb_reclaim *run, const session_ids *kept, cb_pack_use **out, cb_error *err)
+{
+    size_t packs = run->repo->index.pack_count;
+    bool again = true;
+    cb_code code = CB_OK;
+
+    *out = calloc(packs + 1, sizeof(**out));
+    if (*out == NULL)
+        return cb_fail_memory(err, packs * sizeof(**out));
+    while (code == CB_OK && again) { /* each round knows more damaged copies than the one before */
+        sum_bytes(run, *out);
+        code = prove_copies(run, kept, *out, &again, err);
+    }
+    return code;
+}
+
+/* Has the group a copy in a safe pack, one that was read when anything depends on it? */
+static cb_code has_copy(cb_reclaim *run, size_t from, size_t end, const bool *safe,
+                        const bool *at_stake, bool *out, cb_error *err)
+{
+    const cb_index_entry *entries = run->repo->index.entries;
+    bool is_at_stake = false;
+    cb_code code = CB_OK;
+
+    *out = false;
+    for (size_t i = from; i < end; i++)
+        is_at_stake |= at_stake[entries[i].pack];
+    for (size_t i = from; i < end && code == CB_OK && !*out; i++) {
+        if (!safe[entries[i].pack])
+            continue;
+        *out = true;
+        if (is_at_stake)
+            code = cb_reclaim_copy_is_good(run, &entries[i], out, err);
+    }
+    return code;
+}
+
+cb_code cb_reclaim_needed(cb_reclaim *run, const bool *at_stake, bool **out, cb_error *err)
 {
     const cb_index *index = &run->repo->index;
     bool *needed = calloc(index->pack_count + 1, sizeof(*needed));
     bool *safe = calloc(index->pack_count + 1, sizeof(*safe));
+    cb_code code = CB_OK;
 
-    if (needed == NULL || safe == NULL) {
-        free(needed);
-        free(safe);
-        return cb_fail_memory(err, index->pack_count);
-    }
-    for (size_t i = 0; i < index->pack_count; i++)
-        safe[i] = index->packs[i].exists && index->packs[i].indexed &&
-                  !cb_reclaim_lists_have(&run->lists, index->packs[i].id);
-    for (size_t from = 0, end; from < index->count; from = end) {
-        bool has_copy = false;
+    if (needed == NULL || safe == NULL)
+        code = cb_fail_memory(err, index->pack_count);
+    for (size_t i = 0; i < index->pack_count && code == CB_OK; i++)
+        safe[i] = is_safe(run, &index->packs[i]);
+    for (size_t from = 0, end; from < index->count && code == CB_OK; from = end) {
+        bool found;
 
         end = group_end(index, from);
-        if (!cb_id_set_has(&run->live, index->entries[from].prefix))
+        if (!is_live(run, from))
             continue;
-        for (size_t i = from; i < end; i++)
-            has_copy |= safe[index->entries[i].pack];
-        for (size_t i = from; i < end && !has_copy; i++)
+        code = has_copy(run, from, end, safe, at_stake, &found, err);
+        for (size_t i = from; i < end && code == CB_OK && !found; i++)
             needed[index->entries[i].pack] = true;
+    }
+    free(safe);
+    if (code != CB_OK) {
+        free(needed);
+        return code;
     }
     /* What nobody can read may hold anything: a pack without a known footer stays. */
     for (size_t i = 0; i < index->pack_count; i++)
         needed[i] |= index->packs[i].exists && !index->packs[i].indexed && !index->packs[i].adopted;
-    free(safe);
     *out = needed;
     return CB_OK;
 }
@@ -197,40 +283,26 @@ cb_code cb_reclaim_needed(cb_reclaim *run, bool **out, cb_error *err)
 static cb_code copy_chunk(cb_reclaim *run, const cb_pack_info *pack, const cb_pack_entry *entry,
                           cb_error *err)
 {
-    CB_CLEANUP(cb_buf_free) cb_buf stored = {.limit = CB_STORED_BYTES_MAX};
-    CB_CLEANUP(cb_buf_free) cb_buf raw = {.limit = CB_CHUNK_BYTES_MAX};
-    cb_repo_worker *own = cb_repo_worker_of(run->repo->workers, CB_WORKER_SELF);
-    char key[CB_KEY_MAX];
-    cb_hash real;
-    cb_code code = cb_repo_worker_ready(own, err);
+    CB_CLEANUP(cb_buf_free) cb_buf stored = {0};
+    cb_code code = cb_reclaim_read_copy(run, pack->id, entry, CB_HASH_BYTES, &stored, err);
 
-    cb_key_pack(key, pack->id);
     if (code == CB_OK)
-        code =
-            cb_store_get(run->repo->store, key, entry->offset, entry->stored_bytes, &stored, err);
-    if (code == CB_OK && stored.size != entry->stored_bytes)
-        code = cb_fail(err, CB_CORRUPT, "'%s' is cut", key);
-    if (code == CB_OK)
-        code = cb_decompress(own->compressor, (cb_codec)entry->codec, cb_buf_bytes(&stored),
-                             entry->raw_bytes, &raw, err);
-    if (code != CB_OK)
-        return code;
-    cb_sha256(cb_buf_bytes(&raw), &real);
-    if (!cb_hash_equal(&real, &entry->id))
-        return cb_fail(err, CB_CORRUPT, "'%s' has a damaged chunk", key);
-    return cb_session_copy_stored(run->session, pack->kind, *entry, cb_buf_bytes(&stored), err);
+        code = cb_session_copy_stored(run->session, pack->kind, *entry, cb_buf_bytes(&stored), err);
+    return code;
 }
 
-static bool has_safe_copy(const cb_index *index, const cb_pack_use *uses, uint32_t but,
-                          const cb_hash *id)
+static cb_code has_good_copy(cb_reclaim *run, const cb_pack_use *uses, uint32_t but,
+                             const cb_hash *id, bool *out, cb_error *err)
 {
     size_t count;
-    const cb_index_entry *entry = cb_index_find(index, id, &count);
+    const cb_index_entry *entry = cb_index_find(&run->repo->index, id, &count);
+    cb_code code = CB_OK;
 
-    for (size_t i = 0; i < count; i++)
+    *out = false;
+    for (size_t i = 0; i < count && code == CB_OK && !*out; i++)
         if (entry[i].pack != but && uses[entry[i].pack].is_safe)
-            return true;
-    return false;
+            code = cb_reclaim_copy_is_good(run, &entry[i], out, err);
+    return code;
 }
 
 static cb_code copy_live(cb_reclaim *run, const cb_pack_use *uses, uint32_t number, cb_error *err)
@@ -242,12 +314,14 @@ static cb_code copy_live(cb_reclaim *run, const cb_pack_use *uses, uint32_t numb
 
     for (size_t i = 0; code == CB_OK && i < footer.count; i++) {
         const cb_pack_entry *entry = &footer.entries[i];
+        bool found;
 
-        if (!cb_id_set_has(&run->live, entry->id.bytes) ||
-            has_safe_copy(&run->repo->index, uses, number, &entry->id))
+        if (!cb_id_set_has(&run->live, entry->id.bytes))
             continue;
         code = cb_check_cancel(run->repo->ctx, err);
         if (code == CB_OK)
+            code = has_good_copy(run, uses, number, &entry->id, &found, err);
+        if (code == CB_OK && !found)
             code = copy_chunk(run, pack, entry, err);
     }
     cb_footer_free(&footer);
@@ -298,13 +372,6 @@ static cb_code rewrite(cb_reclaim *run, const cb_pack_use *uses, const candidate
     return code;
 }
 
-/* Known, there, in no list, and of nobody who is at work. */
-static bool may_go(const cb_reclaim *run, const session_ids *kept, const cb_pack_info *pack)
-{
-    return pack->exists && (pack->indexed || pack->adopted) &&
-           !cb_reclaim_lists_have(&run->lists, pack->id) && !is_protected(kept, pack->id);
-}
-
 static cb_code choose(cb_reclaim *run, const session_ids *kept, const cb_pack_use *uses,
                       cb_pack_id *suspects, size_t *count, candidate *candidates, cb_error *err)
 {
@@ -320,7 +387,7 @@ static cb_code choose(cb_reclaim *run, const session_ids *kept, const cb_pack_us
             continue;
         if (use->needed_bytes == 0)
             memcpy(suspects[(*count)++].bytes, index->packs[i].id, CB_PACK_ID_BYTES);
-        else if (use->needed_bytes < use->total_bytes / 100 * LIVE_PERCENT_KEPT)
+        else if (is_mostly_dead(use))
             candidates[candidate_count++] =
                 (candidate){(uint32_t)i, use->needed_bytes, use->total_bytes};
     }
@@ -355,7 +422,7 @@ cb_code cb_reclaim_mark(cb_reclaim *run, cb_pack_id **out, size_t *count, cb_err
     if (code == CB_OK)
         code = protected_sessions(run, &kept, err);
     if (code == CB_OK)
-        code = measure(run, &uses, err);
+        code = measure(run, &kept, &uses, err);
     if (code == CB_OK)
         code = choose(run, &kept, uses, suspects, count, candidates, err);
     free(candidates);

@@ -4,7 +4,8 @@
  *   mark    suspects are packs that no manifest seems to need; the list is told to all
  *   wait    for every session that may have looked up chunks before it saw the list
  *   judge   with all manifests such sessions will ever commit before our eyes: a suspect whose
- *           live chunks all lie elsewhere, in packs that no list names, is doomed for ever
+ *           live chunks all lie elsewhere, in packs that no list names, is doomed for ever; those
+ *           other copies are read first
  *   sweep   the doomed are removed
  *
  * Safe beside any number of sessions and other reclaims, and safe to be killed anywhere: what is
@@ -77,12 +78,29 @@ static const cb_reclaim_list *find_list(const cb_reclaim_lists *lists, uint64_t 
     return NULL;
 }
 
+/* The packs of a list, by pack number. */
+static cb_code packs_of(const cb_reclaim *run, const cb_reclaim_list *list, bool **out,
+                        cb_error *err)
+{
+    *out = calloc(run->repo->index.pack_count + 1, sizeof(**out));
+    if (*out == NULL)
+        return cb_fail_memory(err, run->repo->index.pack_count);
+    for (size_t i = 0; i < list->count; i++) {
+        uint32_t pack = cb_index_find_pack(&run->repo->index, list->packs[i].bytes);
+
+        if (pack != UINT32_MAX)
+            (*out)[pack] = true;
+    }
+    return CB_OK;
+}
+
 /* Manifests first, then the lists, then packs and index: in this order. */
 static cb_code judge(cb_reclaim *run, uint64_t number, cb_error *err)
 {
     const cb_reclaim_list *list;
     cb_pack_id *doomed;
     size_t count = 0;
+    bool *at_stake = NULL;
     bool *needed = NULL;
     cb_code code = cb_live_collect(run->repo, &run->live, err);
 
@@ -96,7 +114,9 @@ static cb_code judge(cb_reclaim *run, uint64_t number, cb_error *err)
     doomed = calloc(list->count + 1, sizeof(*doomed));
     if (doomed == NULL)
         return cb_fail_memory(err, list->count * sizeof(*doomed));
-    code = cb_reclaim_needed(run, &needed, err);
+    code = packs_of(run, list, &at_stake, err);
+    if (code == CB_OK)
+        code = cb_reclaim_needed(run, at_stake, &needed, err);
     for (size_t i = 0; code == CB_OK && i < list->count; i++) {
         uint32_t pack = cb_index_find_pack(&run->repo->index, list->packs[i].bytes);
 
@@ -105,6 +125,7 @@ static cb_code judge(cb_reclaim *run, uint64_t number, cb_error *err)
     }
     if (code == CB_OK)
         code = write_list(run, number, CB_OBJECT_VERDICT, doomed, count, err);
+    free(at_stake);
     free(needed);
     free(doomed);
     return code;
@@ -174,6 +195,9 @@ cb_code cb_repo_reclaim(cb_repo *repo, int64_t wait_us, cb_reclaim_result *out, 
     code = run_all(&run, &patience, out, err);
     cb_session_free(run.session);
     cb_id_set_free(&run.live);
+    cb_id_set_free(&run.proven);
+    cb_id_set_free(&run.rotten);
+    cb_id_set_free(&run.rotten_packs);
     cb_reclaim_lists_free(&run.lists);
     if (code != CB_OK)
         return cb_context(err, "giving back space");

@@ -231,7 +231,7 @@ CB_MUST_USE cb_code cb_repo_locate(cb_repo *repo, const cb_hash *id, cb_location
 
 /*
  * Append a chunk to `into`, read back, decoded and checked against its id. Any thread; `worker`
- * as above. A damaged copy is passed over when another pack has the chunk.
+ * as above. A damaged copy is passed over, with a warning, when another pack has the chunk.
  * Errors: CB_NOT_FOUND (in no pack), CB_CORRUPT (which pack, why), CB_TOO_LARGE.
  */
 CB_MUST_USE cb_code cb_repo_get(cb_repo *repo, unsigned worker, const cb_hash *id, cb_buf *into,

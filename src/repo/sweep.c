@@ -18,9 +18,22 @@ static bool is_doomed(const cb_reclaim *run, const uint8_t *pack)
     return false;
 }
 
+/* Doomed and still there, by pack number. */
+static cb_code doomed_packs(const cb_reclaim *run, bool **out, cb_error *err)
+{
+    const cb_index *index = &run->repo->index;
+
+    *out = calloc(index->pack_count + 1, sizeof(**out));
+    if (*out == NULL)
+        return cb_fail_memory(err, index->pack_count);
+    for (size_t i = 0; i < index->pack_count; i++)
+        (*out)[i] = index->packs[i].exists && is_doomed(run, index->packs[i].id);
+    return CB_OK;
+}
+
 /* Doomed, there, and needless in our own eyes too: a forged verdict removes nothing needed. */
-static cb_code remove_packs(cb_reclaim *run, const bool *needed, cb_reclaim_result *result,
-                            cb_error *err)
+static cb_code remove_packs(cb_reclaim *run, const bool *doomed, const bool *needed,
+                            cb_reclaim_result *result, cb_error *err)
 {
     cb_index *index = &run->repo->index;
 
@@ -29,7 +42,7 @@ static cb_code remove_packs(cb_reclaim *run, const bool *needed, cb_reclaim_resu
         char key[CB_KEY_MAX];
         cb_code code;
 
-        if (!pack->exists || needed[i] || !is_doomed(run, pack->id))
+        if (!doomed[i] || needed[i])
             continue;
         code = cb_store_remove(run->repo->store, cb_key_pack(key, pack->id), err);
         if (code != CB_OK)
@@ -176,11 +189,15 @@ static cb_code remove_sessions(cb_reclaim *run, cb_error *err)
 
 cb_code cb_reclaim_sweep(cb_reclaim *run, cb_reclaim_result *result, cb_error *err)
 {
+    bool *doomed = NULL;
     bool *needed = NULL;
-    cb_code code = cb_reclaim_needed(run, &needed, err);
+    cb_code code = doomed_packs(run, &doomed, err);
 
     if (code == CB_OK)
-        code = remove_packs(run, needed, result, err);
+        code = cb_reclaim_needed(run, doomed, &needed, err);
+    if (code == CB_OK)
+        code = remove_packs(run, doomed, needed, result, err);
+    free(doomed);
     free(needed);
     if (code == CB_OK)
         code = thin_index(run, err);

@@ -144,6 +144,100 @@ static void test_second_copies_go(void **state)
     check_all(p, 2);
 }
 
+static void flip(place *p, const char *key, size_t at)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    cb_error err = {0};
+
+    assert_ok(cb_store_get(p->store, key, 0, UINT32_MAX, &raw, &err));
+    assert_true(at < raw.size);
+    raw.data[at] ^= 1;
+    assert_ok(cb_store_put_bytes(p->store, key, CB_PUT_REPLACE, cb_buf_bytes(&raw), &err));
+}
+
+static void count_warning(void *arg, const cb_event *event)
+{
+    unsigned *warnings = arg;
+
+    *warnings += event->kind == CB_EVENT_WARNING;
+}
+
+/* Whichever pack rotted before all was stored a second time: of each chunk a good copy stays. */
+static void test_good_copies_stay(void **state)
+{
+    size_t packs = 0;
+    cb_error err = {0};
+
+    for (size_t rotten = 0; rotten == 0 || rotten < packs; rotten++) {
+        fixture_shape shape = shape_of(1);
+        cb_reclaim_result result;
+        unsigned warnings = 0;
+        char key[CB_KEY_MAX];
+        size_t count;
+        place *p;
+
+        assert_int_equal(close_place(state), 0);
+        assert_int_equal(open_place(state), 0);
+        p = *state;
+        p->ctx->sink = count_warning;
+        p->ctx->sink_arg = &warnings;
+        backup(p, 1, NULL);
+        packs = fixture_count(p->store, "pack/");
+        fixture_key(p->store, "pack/", rotten, key);
+        flip(p, key, CB_PACK_HEADER_BYTES + 8); /* in its first chunk */
+        assert_code(CB_CORRUPT, fixture_check_all(p->repo, &count, &err));
+        err = (cb_error){0};
+        shape.full = true;
+        assert_ok(fixture_backup(p->repo, &shape, NULL, &err));
+        warnings = 0;
+        check_all(p, 2);
+        assert_true(warnings > 0);
+        for (int run = 0; run < 3; run++) {
+            assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+            check_all(p, 2);
+        }
+        assert_int_equal(fixture_count(p->store, key), 0); /* the rotten one went */
+        assert_int_equal(fixture_count(p->store, "pack/"), packs);
+    }
+}
+
+/* A pack rots after the second copies came under suspicion: the judgement reads it. */
+static void test_judge_reads_what_stays(void **state)
+{
+    place *p = *state;
+    cb_session_request request = {.name = "other"};
+    fixture_shape shape = shape_of(1);
+    cb_reclaim_result result;
+    cb_session *session;
+    cb_error err = {0};
+    char key[CB_KEY_MAX];
+    size_t packs;
+
+    backup(p, 1, NULL);
+    packs = fixture_count(p->store, "pack/");
+    shape.full = true;
+    assert_ok(fixture_backup(p->repo, &shape, NULL, &err));
+    assert_ok(cb_session_open(p->repo, &request, &session, &err));
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_true(result.pending[0] != '\0');
+    cb_session_free(session);
+    {
+        CB_CLEANUP(cb_reclaim_lists_free) cb_reclaim_lists lists = {0};
+
+        assert_ok(cb_reclaim_lists_read(p->repo, true, &lists, &err));
+        for (size_t i = 0; i < 2 * packs; i++) {
+            uint8_t id[CB_PACK_ID_BYTES];
+
+            fixture_key(p->store, "pack/", i, key);
+            assert_true(cb_key_parse_pack(key, id));
+            if (!cb_reclaim_lists_have(&lists, id))
+                flip(p, key, CB_PACK_HEADER_BYTES + 8);
+        }
+    }
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    check_all(p, 2);
+}
+
 static void test_live_session_is_waited_for(void **state)
 {
     place *p = *state;
@@ -336,6 +430,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_shared_chunks_stay, open_place, close_place),
         cmocka_unit_test_setup_teardown(test_nothing_to_do_writes_no_list, open_place, close_place),
         cmocka_unit_test_setup_teardown(test_second_copies_go, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_good_copies_stay, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_judge_reads_what_stays, open_place, close_place),
         cmocka_unit_test_setup_teardown(test_live_session_is_waited_for, open_place, close_place),
         cmocka_unit_test_setup_teardown(test_suspects_are_not_relied_upon, open_place, close_place),
         cmocka_unit_test_setup_teardown(test_unreadable_manifest_stops_all, open_place,
