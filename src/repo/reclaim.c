@@ -94,12 +94,95 @@ static cb_code packs_of(const cb_reclaim *run, const cb_reclaim_list *list, bool
     return CB_OK;
 }
 
+static bool is_in_a_verdict(const cb_reclaim *run, const uint8_t *pack)
+{
+    for (size_t i = 0; i < run->lists.count; i++)
+        if (run->lists.lists[i].has_verdict && cb_reclaim_list_has(&run->lists.lists[i], pack))
+            return true;
+    return false;
+}
+
+/* Is there a chunk that a manifest names and no known pack has? */
+static bool is_chunk_missing(const cb_reclaim *run)
+{
+    const cb_index *index = &run->repo->index;
+    const uint8_t *last = NULL;
+    size_t present = 0;
+
+    for (size_t i = 0; i < index->count; i++) {
+        const cb_index_entry *entry = &index->entries[i];
+
+        if (!index->packs[entry->pack].exists || !cb_id_set_has(&run->live, entry->prefix) ||
+            (last != NULL && memcmp(last, entry->prefix, CB_INDEX_PREFIX_BYTES) == 0))
+            continue;
+        last = entry->prefix;
+        present++;
+    }
+    return present < run->live.count;
+}
+
+typedef struct harm {
+    bool lost;       /* a pack of the list is not there, or nobody knows what it holds */
+    bool unreadable; /* a pack of the list is needed, and its footer is damaged */
+} harm;
+
+static cb_code look_at_pack(cb_reclaim *run, const uint8_t *id, const bool *needed, harm *found,
+                            cb_error *err)
+{
+    const cb_index *index = &run->repo->index;
+    uint32_t number = cb_index_find_pack(index, id);
+    cb_footer footer;
+    cb_code code;
+
+    if (number == UINT32_MAX || !index->packs[number].exists) {
+        found->lost |= !is_in_a_verdict(run, id);
+        return CB_OK;
+    }
+    if (!needed[number])
+        return CB_OK;
+    code = cb_footer_read(run->repo->store, run->repo->id, id, index->packs[number].size_bytes,
+                          &footer, err);
+    cb_footer_free(&footer);
+    if (code == CB_OK)
+        return CB_OK;
+    if (code != CB_CORRUPT && code != CB_UNSUPPORTED && code != CB_NOT_FOUND && code != CB_IO)
+        return code;
+    cb_error_clear(err);
+    if (code != CB_NOT_FOUND && index->packs[number].indexed)
+        found->unreadable = true;
+    else
+        found->lost = true;
+    return CB_OK;
+}
+
+/*
+ * A list that names what is lost or damaged stays without verdict while something needs it: as long
+ * as there is such a list, every backup looks its chunks up instead of trusting its parent, and so
+ * stores again what is gone. After a verdict it would rely on it.
+ */
+static cb_code must_stay_open(cb_reclaim *run, const cb_reclaim_list *list, const bool *needed,
+                              bool *out, cb_error *err)
+{
+    harm found = {0};
+    cb_code code = CB_OK;
+
+    for (size_t i = 0; i < list->count && code == CB_OK; i++)
+        code = look_at_pack(run, list->packs[i].bytes, needed, &found, err);
+    *out = found.unreadable || (found.lost && is_chunk_missing(run));
+    if (code == CB_OK && *out)
+        cb_event_text(run->repo->ctx, CB_EVENT_WARNING,
+                      "packs that backups need are damaged or lost: every backup looks up each "
+                      "chunk until their chunks were stored again");
+    return code;
+}
+
 /* Manifests first, then the lists, then packs and index: in this order. */
 static cb_code judge(cb_reclaim *run, uint64_t number, cb_error *err)
 {
     const cb_reclaim_list *list;
     cb_pack_id *doomed;
     size_t count = 0;
+    bool stay_open = false;
     bool *at_stake = NULL;
     bool *needed = NULL;
     cb_code code = cb_live_collect(run->repo, &run->live, err);
@@ -117,13 +200,15 @@ static cb_code judge(cb_reclaim *run, uint64_t number, cb_error *err)
     code = packs_of(run, list, &at_stake, err);
     if (code == CB_OK)
         code = cb_reclaim_needed(run, at_stake, &needed, err);
+    if (code == CB_OK)
+        code = must_stay_open(run, list, needed, &stay_open, err);
     for (size_t i = 0; code == CB_OK && i < list->count; i++) {
         uint32_t pack = cb_index_find_pack(&run->repo->index, list->packs[i].bytes);
 
         if (pack == UINT32_MAX || !needed[pack])
             doomed[count++] = list->packs[i];
     }
-    if (code == CB_OK)
+    if (code == CB_OK && !stay_open)
         code = write_list(run, number, CB_OBJECT_VERDICT, doomed, count, err);
     free(at_stake);
     free(needed);

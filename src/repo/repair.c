@@ -2,9 +2,10 @@
  * Making the index again from the packs' footers.
  *
  * The new objects are written before the old ones go, and only those go that were there when we
- * began: a session at work keeps its own. Packs that are damaged or missing are put on a list of
- * suspects: while it is unjudged every backup looks up each chunk by itself, does not find those,
- * and stores them again if its source still has them.
+ * began: a session at work keeps its own. What they say of packs whose footers are lost is taken
+ * over. Packs that are damaged or missing are put on a list of suspects: while it is unjudged every
+ * backup looks up each chunk by itself, does not find those, and stores them again if its source
+ * still has them.
  */
 #include "repo/repo_internal.h"
 
@@ -79,6 +80,41 @@ static cb_code take_pack(repair *run, const cb_pack_info *pack, cb_error *err)
     cb_footer_free(&footer);
     if (code == CB_OK && run->builder.count >= FLUSH_CHUNKS)
         code = flush(run, err);
+    return code;
+}
+
+static bool is_not_condemned(void *arg, const uint8_t *pack)
+{
+    const repair *run = arg;
+
+    for (size_t i = 0; i < run->bad_count; i++)
+        if (memcmp(run->bad[i].bytes, pack, CB_PACK_ID_BYTES) == 0)
+            return false;
+    return true;
+}
+
+/*
+ * Of a pack whose footer is lost the old index may be the only one who knows where its chunks lie,
+ * and they may be as good as ever: what it says is taken over.
+ */
+static cb_code carry_over(repair *run, const cb_index_object *old, size_t count, cb_error *err)
+{
+    cb_code code = run->bad_count > 0 ? flush(run, err) : CB_OK;
+
+    for (size_t i = 0; i < count && run->bad_count > 0 && code == CB_OK; i++) {
+        size_t dropped;
+
+        code = cb_index_object_collect(run->repo, old[i].id, is_not_condemned, run, &run->builder,
+                                       &dropped, err);
+        if (code == CB_CORRUPT || code == CB_UNSUPPORTED || code == CB_NOT_FOUND) {
+            cb_error_clear(err); /* damaged: told when it was loaded; or merged by a run at work */
+            code = CB_OK;
+        }
+        run->packs += run->builder.pack_count;
+        run->chunks += run->builder.count;
+        if (code == CB_OK)
+            code = flush(run, err);
+    }
     return code;
 }
 
@@ -157,6 +193,8 @@ static cb_code rebuild(repair *run, cb_error *err)
         if (code == CB_OK && repo->index.packs[i].exists)
             code = take_pack(run, &repo->index.packs[i], err);
     }
+    if (code == CB_OK)
+        code = carry_over(run, old, old_count, err);
     if (code == CB_OK)
         code = find_missing(run, err);
     if (code == CB_OK)

@@ -396,6 +396,99 @@ static void test_lost_pack_heals(void **state)
     check_all(p, 2);
 }
 
+static void pack_of_kind(place *p, cb_pack_kind kind, char key[CB_KEY_MAX])
+{
+    for (size_t i = 0; i < fixture_count(p->store, "pack/"); i++) {
+        CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+        cb_error err = {0};
+
+        fixture_key(p->store, "pack/", i, key);
+        assert_ok(cb_store_get(p->store, key, 0, CB_PACK_HEADER_BYTES, &raw, &err));
+        if (raw.data[4] == kind)
+            return;
+    }
+    fail();
+}
+
+/* The end of a pack rots, its chunks and the index do not: repair must not lose them. */
+static void lose_footer(place *p, cb_pack_kind kind)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    char said[256] = "";
+    char key[CB_KEY_MAX];
+    uint64_t packs, chunks;
+    cb_repo_counts before, after;
+    cb_reclaim_result result;
+    cb_error err = {0};
+
+    backup(p, 1, NULL);
+    assert_ok(cb_repo_count(p->repo, &before, &err));
+    pack_of_kind(p, kind, key);
+    assert_ok(cb_store_get(p->store, key, 0, UINT32_MAX, &raw, &err));
+    flip(p, key, raw.size - 60);
+    for (int run = 0; run < 2; run++) {
+        assert_ok(cb_repo_rebuild_index(p->repo, note_damage, said, &packs, &chunks, &err));
+        assert_non_null(strstr(said, key));
+        assert_int_equal(packs, before.packs);
+        check_all(p, 1);
+        /* Needed and damaged: neither doomed nor acquitted. */
+        assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+        check_all(p, 1);
+    }
+    assert_int_equal(fixture_count(p->store, "reclaim/"), 1); /* suspect */
+    backup(p, 1, NULL);                                       /* stores its chunks again */
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_int_equal(fixture_count(p->store, key), 0);
+    assert_ok(cb_repo_count(p->repo, &after, &err));
+    assert_int_equal(before.chunks, after.chunks);
+    check_all(p, 2);
+    assert_non_null(strstr((fixture_key(p->store, "reclaim/", 0, key), key), "verdict"));
+}
+
+static void test_lost_footer_loses_no_data(void **state)
+{
+    lose_footer(*state, CB_PACK_DATA);
+}
+
+static void test_lost_footer_loses_no_table(void **state)
+{
+    lose_footer(*state, CB_PACK_META);
+}
+
+/* A pack is lost, and told to be by repair: no verdict makes the next backup rely on it. */
+static void test_lost_pack_stays_under_suspicion(void **state)
+{
+    place *p = *state;
+    cb_manifest_ref one;
+    cb_manifest *manifest;
+    cb_session_request request = {.name = "prod"};
+    cb_session *session;
+    char said[256] = "";
+    char key[CB_KEY_MAX];
+    uint64_t packs, chunks;
+    cb_reclaim_result result;
+    cb_error err = {0};
+
+    backup(p, 1, &one);
+    pack_of_kind(p, CB_PACK_DATA, key);
+    assert_ok(cb_store_remove(p->store, key, &err));
+    assert_ok(cb_repo_rebuild_index(p->repo, note_damage, said, &packs, &chunks, &err));
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_ok(cb_session_open(p->repo, &request, &session, &err));
+    assert_ok(cb_manifest_load(p->repo, &one, &manifest, &err));
+    assert_code(CB_NOT_FOUND, cb_session_adopt_items(session, manifest, &err));
+    err = (cb_error){0};
+    cb_manifest_free(manifest);
+    cb_session_free(session);
+    backup(p, 1, NULL); /* puts back what is missing */
+    check_all(p, 2);
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    fixture_key(p->store, "reclaim/", 0, key);
+    assert_non_null(strstr(key, "verdict"));
+    assert_int_equal(fixture_count(p->store, "reclaim/"), 1);
+    check_all(p, 2);
+}
+
 static void test_dead_session_is_entombed(void **state)
 {
     place *p = *state;
@@ -438,6 +531,10 @@ int main(void)
                                         close_place),
         cmocka_unit_test_setup_teardown(test_rebuild_equals, open_place, close_place),
         cmocka_unit_test_setup_teardown(test_lost_pack_heals, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_lost_footer_loses_no_data, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_lost_footer_loses_no_table, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_lost_pack_stays_under_suspicion, open_place,
+                                        close_place),
         cmocka_unit_test_setup_teardown(test_dead_session_is_entombed, open_place, close_place),
     };
 
