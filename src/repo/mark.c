@@ -347,6 +347,18 @@ static int most_dead_first(const void *a, const void *b)
     return left->pack < right->pack ? -1 : left->pack > right->pack;
 }
 
+/* A full disk must not keep what is wholly dead from going: that makes room for the rest. */
+static bool is_full(cb_reclaim *run, cb_code code, cb_error *err)
+{
+    if (code != CB_NO_SPACE)
+        return false;
+    cb_event_text(run->repo->ctx, CB_EVENT_WARNING,
+                  "no room to rewrite packs, only those without any use are removed: %s",
+                  err->message);
+    cb_error_clear(err);
+    return true;
+}
+
 /* Damage in one pack must not keep the others: it is said, and the pack left as it is. */
 static cb_code rewrite(cb_reclaim *run, const cb_pack_use *uses, const candidate *candidates,
                        size_t count, bool *rewritten, cb_error *err)
@@ -369,10 +381,14 @@ static cb_code rewrite(cb_reclaim *run, const cb_pack_use *uses, const candidate
     }
     if (code == CB_OK)
         code = cb_session_flush(run->session, err);
+    if (is_full(run, code, err)) { /* the session is of no more use for packs */
+        memset(rewritten, 0, count * sizeof(*rewritten));
+        code = CB_OK;
+    }
     return code;
 }
 
-static cb_code choose(cb_reclaim *run, const session_ids *kept, const cb_pack_use *uses,
+static cb_code choose(cb_reclaim *run, const session_ids *kept, cb_pack_use *uses,
                       cb_pack_id *suspects, size_t *count, candidate *candidates, cb_error *err)
 {
     const cb_index *index = &run->repo->index;
@@ -390,6 +406,10 @@ static cb_code choose(cb_reclaim *run, const session_ids *kept, const cb_pack_us
         else if (is_mostly_dead(use))
             candidates[candidate_count++] =
                 (candidate){(uint32_t)i, use->needed_bytes, use->total_bytes};
+        else
+            continue;
+        /* Who may go is nobody's reason to go: two packs would wait for each other for ever. */
+        uses[i].is_safe = false;
     }
     if (candidate_count == 0)
         return CB_OK;

@@ -396,6 +396,68 @@ static void test_lost_pack_heals(void **state)
     check_all(p, 2);
 }
 
+/* Each pack has what the other one may go for: both go, once what they share was copied. */
+static void test_packs_do_not_wait_for_each_other(void **state)
+{
+    place *p = *state;
+    fixture_shape all = {.name = "prod", .items = 3, .chunks = 30};
+    fixture_shape most = {.name = "prod", .items = 2, .chunks = 30};
+    fixture_shape some = {.name = "other", .items = 1, .chunks = 30, .full = true};
+    cb_manifest_ref one;
+    cb_reclaim_result result;
+    cb_error err = {0};
+
+    assert_ok(fixture_backup(p->repo, &all, &one, &err));
+    assert_ok(fixture_backup(p->repo, &most, NULL, &err));
+    assert_ok(fixture_backup(p->repo, &some, NULL, &err));
+    assert_ok(cb_manifest_remove(p->repo, &one, &err));
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_true(result.packs_removed >= 2);
+    check_all(p, 2);
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_int_equal(result.packs_removed, 0);
+    assert_int_equal(fixture_count(p->store, "reclaim/"), 1);
+    check_all(p, 2);
+}
+
+static const cb_store_ops *with_room;
+
+static cb_code put_no_pack(cb_store *store, const char *key, cb_put_mode mode, cb_writer **out,
+                           cb_error *err)
+{
+    if (strncmp(key, "pack/", strlen("pack/")) == 0)
+        return cb_fail(err, CB_NO_SPACE, "no space for '%s'", key);
+    return with_room->put(store, key, mode, out, err);
+}
+
+/* What is wholly dead goes though there is no room to rewrite the rest; that follows later. */
+static void test_full_disk_gives_back_what_is_dead(void **state)
+{
+    place *p = *state;
+    fixture_shape passing = {.name = "passing", .items = 20, .chunks = 30, .changing = 30};
+    cb_manifest_ref one, dead;
+    cb_reclaim_result result;
+    cb_store_ops full = *p->store->ops;
+    cb_error err = {0};
+
+    passing.version = 9;
+    backup(p, 1, &one);
+    backup(p, 2, NULL);
+    assert_ok(fixture_backup(p->repo, &passing, &dead, &err));
+    assert_ok(cb_manifest_remove(p->repo, &one, &err));
+    assert_ok(cb_manifest_remove(p->repo, &dead, &err));
+    with_room = p->store->ops;
+    full.put = put_no_pack;
+    p->store->ops = &full;
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    p->store->ops = with_room;
+    assert_true(result.packs_removed > 0);
+    check_all(p, 1);
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_true(result.packs_removed > 0);
+    check_all(p, 1);
+}
+
 static void pack_of_kind(place *p, cb_pack_kind kind, char key[CB_KEY_MAX])
 {
     for (size_t i = 0; i < fixture_count(p->store, "pack/"); i++) {
@@ -534,6 +596,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lost_footer_loses_no_data, open_place, close_place),
         cmocka_unit_test_setup_teardown(test_lost_footer_loses_no_table, open_place, close_place),
         cmocka_unit_test_setup_teardown(test_lost_pack_stays_under_suspicion, open_place,
+                                        close_place),
+        cmocka_unit_test_setup_teardown(test_packs_do_not_wait_for_each_other, open_place,
+                                        close_place),
+        cmocka_unit_test_setup_teardown(test_full_disk_gives_back_what_is_dead, open_place,
                                         close_place),
         cmocka_unit_test_setup_teardown(test_dead_session_is_entombed, open_place, close_place),
     };
