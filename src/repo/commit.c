@@ -76,6 +76,8 @@ static cb_code table_usable(cb_session *session, const cb_manifest *parent, cb_e
             break;
         code = item_usable(session, tree, &item, err);
     }
+    if (code == CB_CORRUPT) /* a table or page that cannot be read cannot be taken over */
+        err->code = code = CB_NOT_FOUND;
     return code;
 }
 

@@ -52,8 +52,13 @@ void cb_tree_free(cb_tree *tree)
 
 static cb_code read_chunk(cb_tree *tree, const cb_hash *id, cb_buf *into, cb_error *err)
 {
+    cb_code code;
+
     into->size = 0;
-    return cb_repo_get(tree->repo, CB_WORKER_SELF, id, into, err);
+    code = cb_repo_get(tree->repo, CB_WORKER_SELF, id, into, err);
+    if (code == CB_NOT_FOUND)
+        err->code = code = CB_CORRUPT; /* a backup names it, so its absence is damage */
+    return code;
 }
 
 static cb_code keep_pages(cb_tree *tree, cb_error *err)
