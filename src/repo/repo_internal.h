@@ -86,7 +86,7 @@ typedef struct cb_session_info {
     uint64_t number;
     bool has_open;
     bool has_ended;
-    uint64_t beats;  /* objects, by number + 1 of the highest */
+    bool has_beats;
     int64_t last_us; /* newest open or beat, by the store's clock */
 } cb_session_info;
 

@@ -52,8 +52,6 @@ static cb_code see_session(void *arg, const cb_object *object, cb_error *err)
 {
     cb_session_key key;
     cb_session_info *info;
-    uint64_t beat;
-    cb_error quiet = {0};
     cb_code code;
 
     if (!cb_key_parse_session(object->key, &key))
@@ -67,9 +65,8 @@ static cb_code see_session(void *arg, const cb_object *object, cb_error *err)
     }
     if (strcmp(key.what, "open") == 0)
         info->has_open = true;
-    else if (cb_has_prefix(key.what, "beat-") &&
-             cb_parse_u64(key.what + strlen("beat-"), &beat, &quiet) == CB_OK)
-        info->beats = beat + 1 > info->beats ? beat + 1 : info->beats;
+    else if (cb_has_prefix(key.what, "beat-"))
+        info->has_beats = true;
     if (object->modified_us > info->last_us)
         info->last_us = object->modified_us;
     return CB_OK;

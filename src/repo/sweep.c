@@ -4,9 +4,10 @@
  */
 #include "repo/reclaim_internal.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
+
+#include "base/array.h"
+#include "base/text.h"
 
 /* ---- packs ------------------------------------------------------------------------------ */
 
@@ -134,19 +135,58 @@ static cb_code remove_lists(cb_reclaim *run, cb_error *err)
     return CB_OK;
 }
 
+typedef struct key_list {
+    cb_arena arena;
+    const char **keys;
+    size_t count, capacity;
+} key_list;
+
+static void key_list_free(key_list *list)
+{
+    free(list->keys);
+    cb_arena_free(&list->arena);
+}
+
+static cb_code see_beat(void *arg, const cb_object *object, cb_error *err)
+{
+    key_list *list = arg;
+    cb_session_key key;
+    cb_code code = CB_OK;
+
+    if (!cb_key_parse_session(object->key, &key) || !cb_has_prefix(key.what, "beat-"))
+        return CB_OK;
+    if (list->count == list->capacity)
+        code = cb_array_grow(&list->keys, &list->capacity, sizeof(*list->keys), err);
+    if (code == CB_OK)
+        code = cb_arena_text(&list->arena, object->key, &list->keys[list->count], err);
+    if (code == CB_OK)
+        list->count++;
+    return code;
+}
+
+/* Only beats that a listing shows: a number in a name is nothing to count up to. */
+static cb_code remove_beats(cb_repo *repo, const cb_session_info *info, cb_error *err)
+{
+    CB_CLEANUP(key_list_free) key_list list = {0};
+    char prefix[CB_KEY_MAX];
+    cb_code code;
+
+    cb_key_session(prefix, info->name, info->number, "beat-");
+    code = cb_store_list(repo->store, prefix, see_beat, &list, err);
+    for (size_t i = 0; i < list.count && code == CB_OK; i++) {
+        code = cb_check_cancel(repo->ctx, err);
+        if (code == CB_OK)
+            code = cb_store_remove(repo->store, list.keys[i], err);
+    }
+    return code;
+}
+
 /* Beats, `open`, then `end`: what is left by a crash still says that it ended. */
 static cb_code remove_session(cb_repo *repo, const cb_session_info *info, cb_error *err)
 {
     char key[CB_KEY_MAX];
-    cb_code code = CB_OK;
+    cb_code code = info->has_beats ? remove_beats(repo, info, err) : CB_OK;
 
-    for (uint64_t beat = 0; beat < info->beats && code == CB_OK; beat++) {
-        char what[32];
-
-        snprintf(what, sizeof(what), "beat-%" PRIu64, beat);
-        code =
-            cb_store_remove(repo->store, cb_key_session(key, info->name, info->number, what), err);
-    }
     if (code == CB_OK && info->has_open)
         code = cb_store_remove(repo->store, cb_key_session(key, info->name, info->number, "open"),
                                err);
