@@ -11,6 +11,8 @@
 
 #include "storage/storage.h"
 
+#define CB_KEY_NUMBER_MAX UINT64_C(9999999999) /* ten digits */
+
 enum { CB_NAME_MAX = 64, CB_REF_LABEL_MAX = 40, CB_PACK_ID_BYTES = 16, CB_PACK_HEX = 33 };
 
 const char *cb_key_name(char out[CB_KEY_MAX], const char *name);

@@ -176,6 +176,16 @@ static cb_code choose(cb_session *session, unsigned *suffix, cb_error *err)
             session->number = infos[info_count - 1].number + 1;
         if (key_count > 0 && keys[key_count - 1].ref.number >= session->number)
             session->number = keys[key_count - 1].ref.number + 1;
+        if (session->number > CB_KEY_NUMBER_MAX) {
+            code = cb_fail(err, CB_CORRUPT, "'%s' has an object with the last number there is",
+                           session->name);
+            cb_hint(err,
+                    "No run comes that far: look for a stray object under session/%s/ or "
+                    "manifest/%s/ and remove it.",
+                    session->name, session->name);
+        }
+    }
+    if (code == CB_OK) {
         choose_label(session, keys, key_count, suffix);
         session->manifest_key[0] = '\0';
         if (session->name[0] != '~')
@@ -294,6 +304,7 @@ static cb_code open_session(cb_session *session, cb_error *err)
         code = cb_session_wait_lock(session, err);
     if (code == CB_OK)
         code = cb_reclaim_lists_read(session->repo, false, &session->lists, err);
+    cb_index_forget(session->repo); /* what it says must not be older than the lists */
     session->loads_at_lists = session->repo->manifest_loads;
     return code;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "fake_hooks.h"
+#include "fault_store.h"
 #include "fixture.h"
 #include "temp.h"
 
@@ -386,7 +387,7 @@ static void test_lost_pack_heals(void **state)
     backup(p, 1, NULL);
     fixture_key(p->store, "pack/", 0, key);
     assert_ok(cb_store_remove(p->store, key, &err));
-    assert_code(CB_NOT_FOUND, fixture_check_all(p->repo, &count, &err));
+    assert_code(CB_CORRUPT, fixture_check_all(p->repo, &count, &err));
     err = (cb_error){0};
     assert_ok(cb_repo_rebuild_index(p->repo, note_damage, said, &packs, &chunks, &err));
     assert_non_null(strstr(said, key));
@@ -458,6 +459,59 @@ static void test_full_disk_gives_back_what_is_dead(void **state)
     check_all(p, 1);
 }
 
+/* A number in the name of a stray object is nothing to count up to. */
+static void test_stray_beat(void **state)
+{
+    static const char stray[] = "session/prod/0000000001/beat-99999999999";
+    place *p = *state;
+    cb_reclaim_result result;
+    cb_error err = {0};
+
+    backup(p, 1, NULL);
+    backup(p, 2, NULL);
+    assert_ok(cb_store_put_bytes(p->store, stray, CB_PUT_NEW, cb_bytes_of("x", 1), &err));
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_int_equal(fixture_count(p->store, "session/prod/0000000001/"), 0);
+    check_all(p, 2);
+}
+
+/* No number after the last one: a key with more digits would be seen by nobody. */
+static void test_numbers_end(void **state)
+{
+    place *p = *state;
+    fixture_shape shape = shape_of(1);
+    cb_error err = {0};
+
+    assert_ok(cb_store_put_bytes(p->store, "session/prod/9999999998/end", CB_PUT_NEW,
+                                 cb_bytes_of("x", 1), &err));
+    backup(p, 1, NULL);
+    assert_code(CB_CORRUPT, fixture_backup(p->repo, &shape, NULL, &err));
+    assert_true(err.hint[0] != '\0');
+    check_all(p, 1);
+}
+
+/* What a process knew of the index before it opened a session may be gone by then. */
+static void test_index_is_not_older_than_the_session(void **state)
+{
+    place *p = *state;
+    static cb_fault none;
+    fixture_shape shape = shape_of(1);
+    cb_manifest_ref one;
+    cb_reclaim_result result;
+    cb_error err = {0};
+    cb_repo *other;
+
+    backup(p, 1, &one);
+    assert_ok(cb_repo_open(p->ctx, cb_fault_store_new(p->store, &none), &other, &err));
+    assert_ok(cb_repo_load_index(other, &err));
+    assert_ok(cb_manifest_remove(p->repo, &one, &err));
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    assert_int_equal(fixture_count(p->store, "pack/"), 0);
+    assert_ok(fixture_backup(other, &shape, NULL, &err));
+    cb_repo_close(other);
+    check_all(p, 1);
+}
+
 static void pack_of_kind(place *p, cb_pack_kind kind, char key[CB_KEY_MAX])
 {
     for (size_t i = 0; i < fixture_count(p->store, "pack/"); i++) {
@@ -515,6 +569,39 @@ static void test_lost_footer_loses_no_data(void **state)
 static void test_lost_footer_loses_no_table(void **state)
 {
     lose_footer(*state, CB_PACK_META);
+}
+
+/* The pack of a table is lost or damaged: reading says damage, a backup does without it. */
+static void test_unreadable_table(void **state)
+{
+    for (int lost = 0; lost < 2; lost++) {
+        cb_session_request request = {.name = "prod"};
+        cb_session *session;
+        cb_manifest *manifest;
+        cb_manifest_ref one;
+        char key[CB_KEY_MAX];
+        cb_error err = {0};
+        size_t count;
+        place *p;
+
+        assert_int_equal(close_place(state), 0);
+        assert_int_equal(open_place(state), 0);
+        p = *state;
+        backup(p, 1, &one);
+        pack_of_kind(p, CB_PACK_META, key);
+        if (lost)
+            assert_ok(cb_store_remove(p->store, key, &err));
+        else
+            for (size_t at = CB_PACK_HEADER_BYTES; at < 2000; at += 100)
+                flip(p, key, at);
+        assert_code(CB_CORRUPT, fixture_check_all(p->repo, &count, &err));
+        err = (cb_error){0};
+        assert_ok(cb_manifest_load(p->repo, &one, &manifest, &err)); /* before the session */
+        assert_ok(cb_session_open(p->repo, &request, &session, &err));
+        assert_code(CB_NOT_FOUND, cb_session_adopt_items(session, manifest, &err));
+        cb_session_free(session);
+        cb_manifest_free(manifest);
+    }
 }
 
 /* A pack is lost, and told to be by repair: no verdict makes the next backup rely on it. */
@@ -601,6 +688,11 @@ int main(void)
                                         close_place),
         cmocka_unit_test_setup_teardown(test_full_disk_gives_back_what_is_dead, open_place,
                                         close_place),
+        cmocka_unit_test_setup_teardown(test_stray_beat, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_numbers_end, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_index_is_not_older_than_the_session, open_place,
+                                        close_place),
+        cmocka_unit_test_setup_teardown(test_unreadable_table, open_place, close_place),
         cmocka_unit_test_setup_teardown(test_dead_session_is_entombed, open_place, close_place),
     };
 
