@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -52,19 +53,30 @@ static int by_bytes(const void *a, const void *b)
 
 typedef enum entry_kind { ENTRY_OTHER, ENTRY_FILE, ENTRY_FOLDER } entry_kind;
 
-static entry_kind kind_of(int folder, const struct dirent *entry)
+/* Where the folder does not tell kinds, each entry is asked; only one that is gone is no entry. */
+static cb_code kind_of(const walk *self, int folder, const struct dirent *entry, entry_kind *out,
+                       cb_error *err)
 {
     struct stat facts;
 
+    *out = ENTRY_OTHER;
     if (entry->d_type == DT_REG)
-        return ENTRY_FILE;
+        *out = ENTRY_FILE;
     if (entry->d_type == DT_DIR)
-        return ENTRY_FOLDER;
-    if (entry->d_type != DT_UNKNOWN || fstatat(folder, entry->d_name, &facts, AT_SYMLINK_NOFOLLOW))
-        return ENTRY_OTHER;
+        *out = ENTRY_FOLDER;
+    if (entry->d_type != DT_UNKNOWN)
+        return CB_OK;
+    if (fstatat(folder, entry->d_name, &facts, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno == ENOENT)
+            return CB_OK;
+        return cb_fail_errno(err, errno, "cannot look at '%s%s' in '%s'", self->key, entry->d_name,
+                             self->store->path);
+    }
     if (S_ISDIR(facts.st_mode))
-        return ENTRY_FOLDER;
-    return S_ISREG(facts.st_mode) ? ENTRY_FILE : ENTRY_OTHER;
+        *out = ENTRY_FOLDER;
+    else if (S_ISREG(facts.st_mode))
+        *out = ENTRY_FILE;
+    return CB_OK;
 }
 
 /* Could `name` in the folder of `base` (a key with its slash) be, or lead to, what is asked for? */
@@ -124,17 +136,17 @@ static cb_code read_names(walk *self, names *all, cb_error *err)
     }
     for (;;) {
         const struct dirent *entry;
-        entry_kind kind;
-        cb_code code;
+        entry_kind kind = ENTRY_OTHER;
+        cb_code code = CB_OK;
 
         errno = 0;
         entry = readdir(folder);
         if (entry == NULL)
             break;
-        kind = is_ours(self, entry) ? kind_of(fd, entry) : ENTRY_OTHER;
-        if (kind == ENTRY_OTHER)
-            continue;
-        code = add_name(self, entry, kind, all, err);
+        if (is_ours(self, entry))
+            code = kind_of(self, fd, entry, &kind, err);
+        if (code == CB_OK && kind != ENTRY_OTHER)
+            code = add_name(self, entry, kind, all, err);
         if (code != CB_OK)
             return code;
     }
@@ -198,4 +210,38 @@ cb_code cb_file_store_list(cb_store *store, const char *prefix, cb_object_visit 
     if (cb_has_prefix(self.key, CB_TEMPORARY_FOLDER "/"))
         return CB_OK;
     return walk_folder(&self, err);
+}
+
+/* What may lie in a new place that is ours to use: our own folder, and that of a new file system.
+ */
+static bool is_harmless(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lost+found") == 0 ||
+           strcmp(name, CB_TEMPORARY_FOLDER) == 0;
+}
+
+cb_code cb_file_store_stranger(cb_store *store, char out[CB_KEY_MAX + 1], cb_error *err)
+{
+    const cb_file_store *self = (const cb_file_store *)store;
+    CB_CLEANUP(close_folder) DIR *folder = NULL;
+    const struct dirent *entry;
+    int fd = openat(self->root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    out[0] = '\0';
+    if (fd >= 0)
+        folder = fdopendir(fd);
+    if (folder == NULL) {
+        cb_fail_errno(err, errno, "cannot list '%s'", self->path);
+        cb_fd_close(&fd);
+        return err->code;
+    }
+    do {
+        errno = 0;
+        entry = readdir(folder);
+    } while (entry != NULL && is_harmless(entry->d_name));
+    if (entry == NULL && errno != 0)
+        return cb_fail_errno(err, errno, "cannot list '%s'", self->path);
+    if (entry != NULL)
+        snprintf(out, CB_KEY_MAX + 1, "%s", entry->d_name);
+    return CB_OK;
 }

@@ -10,12 +10,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/text.h"
 
-/* No writer takes that long for one object; its file's time moves with each write besides. */
+/* Few writers take that long for one object; those that do hold a lock on its file. */
 #define LEFT_OVER_US (INT64_C(24) * 3600 * 1000000)
 
 static cb_file_store *of_store(cb_store *store)
@@ -33,8 +34,9 @@ static cb_code file_get(cb_store *store, const char *key, uint64_t offset, uint6
     size_t got;
     cb_code code;
 
+    /* A pipe that someone put there must not make us wait for a writer. */
     do
-        fd = openat(self->root, key, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        fd = openat(self->root, key, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return cb_fail_errno(err, errno, "cannot read the object '%s' in '%s'", key, self->path);
@@ -58,6 +60,27 @@ static cb_code file_get(cb_store *store, const char *key, uint64_t offset, uint6
 }
 
 /*
+ * The folder of an object that is gone, if it is empty. Only those far down, which belong to one
+ * matter (session/N/n) and pile up: a folder that many share would be missed by a writer who knows
+ * it to be durable. It needs no sync: an empty folder that comes back is nothing.
+ */
+static void remove_folder(const cb_file_store *self, const char *key)
+{
+    const char *slash = strrchr(key, '/');
+    char folder[CB_KEY_MAX + 1];
+    unsigned depth = 0;
+
+    if (slash == NULL)
+        return;
+    memcpy(folder, key, (size_t)(slash - key));
+    folder[slash - key] = '\0';
+    for (const char *at = folder; *at != '\0'; at++)
+        depth += *at == '/';
+    if (depth >= 2)
+        (void)unlinkat(self->root, folder, AT_REMOVEDIR);
+}
+
+/*
  * Durable before it returns: a caller that removes top-down (what names, then what is named) must
  * not find the name back after a power failure. A missing object may be one whose removal was
  * interrupted before its sync, so the folder is synced then too.
@@ -70,6 +93,8 @@ static cb_code file_remove(cb_store *store, const char *key, cb_error *err)
     if (unlinkat(self->root, key, 0) != 0 && errno != ENOENT && errno != ENOTDIR)
         return cb_fail_errno(err, errno, "cannot remove the object '%s' in '%s'", key, self->path);
     code = cb_file_store_sync_parent(self, key, err);
+    if (code == CB_OK)
+        remove_folder(self, key);
     return code == CB_NOT_FOUND ? CB_OK : code;
 }
 
@@ -102,6 +127,7 @@ static const cb_store_ops file_ops = {
     .remove = file_remove,
     .now = cb_file_store_now,
     .free_space = file_free_space,
+    .stranger = cb_file_store_stranger,
     .address = file_address,
     .close = file_close,
 };
@@ -119,6 +145,15 @@ static bool is_older(int folder, const char *name, int64_t now_us)
 
     return fstatat(folder, name, &facts, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(facts.st_mode) &&
            (int64_t)facts.st_mtim.tv_sec * 1000000 < now_us - LEFT_OVER_US;
+}
+
+/* A live writer holds a lock on its file, which goes with the process. */
+static bool is_held(int folder, const char *name)
+{
+    CB_CLEANUP(cb_fd_close)
+    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+    return fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0;
 }
 
 /*
@@ -146,7 +181,7 @@ static void remove_left_overs(cb_file_store *self)
             continue;
         if (now_us == INT64_MIN && cb_file_store_now(&self->store, &now_us, &err) != CB_OK)
             return;
-        if (is_older(fd, entry->d_name, now_us))
+        if (is_older(fd, entry->d_name, now_us) && !is_held(fd, entry->d_name))
             (void)unlinkat(fd, entry->d_name, 0);
     }
 }

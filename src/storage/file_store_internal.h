@@ -30,5 +30,7 @@ void cb_file_store_forget_folders(cb_file_store *self);
 /* Listing: file_list.c */
 CB_MUST_USE cb_code cb_file_store_list(cb_store *store, const char *prefix, cb_object_visit *visit,
                                        void *arg, cb_error *err);
+CB_MUST_USE cb_code cb_file_store_stranger(cb_store *store, char out[CB_KEY_MAX + 1],
+                                           cb_error *err);
 
 #endif

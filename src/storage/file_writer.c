@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/array.h"
@@ -27,7 +28,12 @@
  */
 #define WRITE_BACK_BYTES (UINT64_C(8) << 20)
 
-enum { NAME_BYTES = 16, NAME_DIGITS = 2 * NAME_BYTES, FOLDERS_KEPT_MAX = 4096 };
+enum {
+    NAME_BYTES = 16,
+    NAME_DIGITS = 2 * NAME_BYTES,
+    FOLDERS_KEPT_MAX = 4096,
+    FOLDER_ATTEMPTS = 10
+};
 
 typedef struct file_writer {
     cb_writer writer;
@@ -162,8 +168,10 @@ static cb_code make_temporary(cb_file_store *self, char name[], size_t name_size
     snprintf(name, name_size, CB_TEMPORARY_FOLDER "/%s", hex);
     for (int attempt = 0; attempt < 2; attempt++) {
         *fd = openat(self->root, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (*fd >= 0)
+        if (*fd >= 0) {
+            (void)flock(*fd, LOCK_EX | LOCK_NB); /* so that nobody takes it for a left-over */
             return CB_OK;
+        }
         if (errno != ENOENT)
             break;
         if (mkdirat(self->root, CB_TEMPORARY_FOLDER, 0700) != 0 && errno != EEXIST)
@@ -269,7 +277,7 @@ static cb_code give_name(file_writer *self, cb_error *err)
     int problem = 0;
 
     parent_of(self->key, folder);
-    for (int attempt = 0; attempt < 2; attempt++) {
+    for (int attempt = 0; attempt < FOLDER_ATTEMPTS; attempt++) {
         if (strcmp(folder, ".") != 0) {
             cb_code code = make_folder(store, folder, err);
 
@@ -279,7 +287,7 @@ static cb_code give_name(file_writer *self, cb_error *err)
         problem = self->mode == CB_PUT_NEW ? name_new(self) : name_replacing(self);
         if (problem != ENOENT)
             break;
-        /* A person removed an empty folder that we remember: make it again. */
+        /* Someone removed an empty folder that we remember: make it again. */
         cb_file_store_forget_folders(store);
     }
     if (problem == EOPNOTSUPP) {

@@ -135,6 +135,12 @@ cb_code cb_store_free_space(cb_store *store, uint64_t *out, cb_error *err)
     return store->ops->free_space(store, out, err);
 }
 
+cb_code cb_store_stranger(cb_store *store, char out[CB_KEY_MAX + 1], cb_error *err)
+{
+    out[0] = '\0';
+    return store->ops->stranger != NULL ? store->ops->stranger(store, out, err) : CB_OK;
+}
+
 const char *cb_store_address(cb_store *store)
 {
     return store->ops->address(store);

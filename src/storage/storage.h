@@ -56,6 +56,7 @@ typedef struct cb_store_ops {
     cb_code (*remove)(cb_store *store, const char *key, cb_error *err);
     cb_code (*now)(cb_store *store, int64_t *out_us, cb_error *err);
     cb_code (*free_space)(cb_store *store, uint64_t *out, cb_error *err);
+    cb_code (*stranger)(cb_store *store, char out[CB_KEY_MAX + 1], cb_error *err); /* or NULL */
     const char *(*address)(cb_store *store);
     void (*close)(cb_store *store);
 } cb_store_ops;
@@ -94,6 +95,9 @@ CB_MUST_USE cb_code cb_store_now(cb_store *store, int64_t *out_us, cb_error *err
 
 /* Bytes that can still be written; UINT64_MAX where the store has no such limit. */
 CB_MUST_USE cb_code cb_store_free_space(cb_store *store, uint64_t *out, cb_error *err);
+
+/* Of a place without any object: the name of something else that it holds, "" when it is empty. */
+CB_MUST_USE cb_code cb_store_stranger(cb_store *store, char out[CB_KEY_MAX + 1], cb_error *err);
 
 const char *cb_store_address(cb_store *store); /* as people write it; owned by the store */
 void cb_store_close(cb_store *store);          /* NULL is allowed */

@@ -9,9 +9,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -120,6 +122,103 @@ static void test_nothing_stays_in_tmp(void **state)
     assert_ok(cb_store_now(here->store, &now, &err));
     assert_int_equal(entries_in(in(here, "tmp")), 0);
     assert_code(CB_INTERNAL, cb_store_put(here->store, "tmp/x", CB_PUT_NEW, &writer, &err));
+}
+
+static void make_old(const char *path)
+{
+    struct timespec old[2];
+
+    clock_gettime(CLOCK_REALTIME, &old[0]);
+    old[0].tv_sec -= 25 * 3600;
+    old[1] = old[0];
+    assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
+}
+
+static void first_in(const char *path, char out[NAME_MAX + 1])
+{
+    DIR *folder = opendir(path);
+    const struct dirent *entry;
+
+    assert_non_null(folder);
+    do
+        entry = readdir(folder);
+    while (entry != NULL && entry->d_name[0] == '.');
+    assert_non_null(entry);
+    snprintf(out, NAME_MAX + 1, "%s", entry->d_name);
+    closedir(folder);
+}
+
+/* A writer that has not written for a day is still at work. */
+static void test_a_slow_writer_keeps_its_file(void **state)
+{
+    place *here = *state;
+    char name[NAME_MAX + 1], path[CB_PATH_MAX];
+    cb_error err = {0};
+    cb_store *again;
+    cb_writer *writer;
+
+    assert_ok(cb_store_put(here->store, "slow", CB_PUT_NEW, &writer, &err));
+    first_in(in(here, "tmp"), name);
+    snprintf(path, sizeof(path), "%.255s/tmp/%s", here->folder, name);
+    make_old(path);
+    assert_ok(cb_file_store_open(here->ctx, here->folder, false, &again, &err));
+    cb_store_close(again);
+    assert_ok(cb_writer_commit(writer, &err));
+    cb_writer_free(writer);
+    assert_int_equal(objects_in(here->store), 1);
+}
+
+/* The folder of a session goes with its last object; folders that many use stay. */
+static void test_empty_folders_do_not_pile_up(void **state)
+{
+    place *here = *state;
+    cb_error err = {0};
+
+    assert_ok(put(here->store, "session/n/1/open", CB_PUT_NEW, "x", &err));
+    assert_ok(put(here->store, "session/n/1/end", CB_PUT_NEW, "x", &err));
+    assert_ok(put(here->store, "pack/ab/abc", CB_PUT_NEW, "x", &err));
+    assert_ok(cb_store_remove(here->store, "session/n/1/open", &err));
+    assert_true(cb_path_exists(in(here, "session/n/1/end")));
+    assert_ok(cb_store_remove(here->store, "session/n/1/end", &err));
+    assert_false(cb_path_exists(in(here, "session/n/1")));
+    assert_true(cb_path_exists(in(here, "session/n")));
+    assert_ok(cb_store_remove(here->store, "session/n/1/end", &err));
+    assert_ok(cb_store_remove(here->store, "pack/ab/abc", &err));
+    assert_true(cb_path_exists(in(here, "pack/ab")));
+    assert_ok(put(here->store, "session/n/1/end", CB_PUT_NEW, "x", &err));
+    assert_int_equal(objects_in(here->store), 1);
+}
+
+/* A pipe at the place of an object is no object, and nobody waits for its writer. */
+static void test_a_pipe_is_not_read(void **state)
+{
+    place *here = *state;
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    cb_error err = {0};
+
+    assert_int_equal(mkfifo(in(here, "config"), 0600), 0);
+    alarm(10);
+    assert_code(CB_NOT_FOUND, cb_store_get(here->store, "config", 0, 1, &raw, &err));
+    alarm(0);
+}
+
+static void test_strangers_are_seen(void **state)
+{
+    place *here = *state;
+    char name[CB_KEY_MAX + 1];
+    cb_error err = {0};
+    int fd;
+
+    assert_ok(cb_folder_make(in(here, "lost+found"), &err));
+    assert_ok(put(here->store, "x", CB_PUT_NEW, "x", &err));
+    assert_ok(cb_store_remove(here->store, "x", &err));
+    assert_ok(cb_store_stranger(here->store, name, &err));
+    assert_string_equal(name, "");
+    assert_ok(cb_file_open(in(here, "My File.txt"), O_WRONLY | O_CREAT, 0600, &fd, &err));
+    cb_fd_close(&fd);
+    assert_int_equal(objects_in(here->store), 0);
+    assert_ok(cb_store_stranger(here->store, name, &err));
+    assert_string_equal(name, "My File.txt");
 }
 
 static void test_old_left_overs_are_removed_at_open(void **state)
@@ -320,6 +419,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_objects_are_read_only_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nothing_stays_in_tmp, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_old_left_overs_are_removed_at_open, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_slow_writer_keeps_its_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_empty_folders_do_not_pile_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_pipe_is_not_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_strangers_are_seen, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_foreign_things_are_not_objects, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_folder_that_was_removed_is_made_again, set_up,
                                         tear_down),
