@@ -141,7 +141,7 @@ static cb_code parse_config(cb_repo *repo, cb_bytes payload, cb_error *err)
 
 typedef struct first_keys {
     size_t count;
-    char first[CB_KEY_MAX];
+    char first[CB_KEY_MAX + 1];
     bool has_ours; /* packs or manifests without a configuration */
 } first_keys;
 
@@ -174,9 +174,11 @@ cb_code cb_repo_create(cb_ctx *ctx, cb_store *store, cb_error *err)
         return code;
     cb_error_clear(err);
     code = cb_store_list(store, "", look_at_key, &seen, err);
+    if (code == CB_OK && seen.count == 0)
+        code = cb_store_stranger(store, seen.first, err);
     if (code != CB_OK)
         return code;
-    if (seen.count > 0) {
+    if (seen.first[0] != '\0') {
         cb_fail(err, CB_USAGE, "'%s' is not empty: it holds '%s'", cb_store_address(store),
                 seen.first);
         cb_hint(err, "Choose an empty or a new place for a repository.");

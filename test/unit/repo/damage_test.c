@@ -201,6 +201,30 @@ static void test_not_a_repository(void **state)
     cb_store_close(other);
 }
 
+/* A folder whose files have names that no object could have is not empty. */
+static void test_no_repository_beside_other_files(void **state)
+{
+    place *p = *state;
+    char folder[256], path[300];
+    cb_error err = {0};
+    cb_store *store;
+    FILE *file;
+
+    test_temp_make(folder);
+    snprintf(path, sizeof(path), "%s/My File.txt", folder);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fclose(file);
+    assert_ok(cb_file_store_open(p->ctx, folder, false, &store, &err));
+    assert_code(CB_USAGE, cb_repo_create(p->ctx, store, &err));
+    assert_non_null(strstr(err.message, "My File.txt"));
+    remove(path);
+    err = (cb_error){0};
+    assert_ok(cb_repo_create(p->ctx, store, &err));
+    cb_store_close(store);
+    test_temp_remove(folder);
+}
+
 /* ---- manifests --------------------------------------------------------------------------- */
 
 static cb_code load_first(place *p, cb_error *err)
@@ -579,6 +603,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_config, begin, end),
         cmocka_unit_test_setup_teardown(test_not_a_repository, begin, end),
+        cmocka_unit_test_setup_teardown(test_no_repository_beside_other_files, begin, end),
         cmocka_unit_test_setup_teardown(test_manifest, begin, end),
         cmocka_unit_test_setup_teardown(test_index_is_no_loss, begin, end),
         cmocka_unit_test_setup_teardown(test_pack, begin, end),
