@@ -56,9 +56,9 @@ typedef struct cb_store_ops {
     cb_code (*remove)(cb_store *store, const char *key, cb_error *err);
     cb_code (*now)(cb_store *store, int64_t *out_us, cb_error *err);
     cb_code (*free_space)(cb_store *store, uint64_t *out, cb_error *err);
-    cb_code (*stranger)(cb_store *store, char out[CB_KEY_MAX + 1], cb_error *err); /* or NULL */
     const char *(*address)(cb_store *store);
     void (*close)(cb_store *store);
+    cb_code (*stranger)(cb_store *store, char out[CB_KEY_MAX + 1], cb_error *err); /* or NULL */
 } cb_store_ops;
 
 /*

@@ -132,8 +132,9 @@ static void plain_close(cb_store *store)
     free(store);
 }
 
-static const cb_store_ops plain_ops = {plain_get, plain_put,        plain_list,    plain_remove,
-                                       plain_now, plain_free_space, plain_address, plain_close};
+static const cb_store_ops plain_ops = {plain_get,     plain_put,   plain_list,
+                                       plain_remove,  plain_now,   plain_free_space,
+                                       plain_address, plain_close, NULL};
 
 static cb_repo *open_repo(world *w, cb_store *store)
 {
@@ -370,8 +371,9 @@ static void gate_close(cb_store *store)
     (void)store; /* lives in the actor */
 }
 
-static const cb_store_ops gate_ops = {gate_get, gate_put,        gate_list,    gate_remove,
-                                      gate_now, gate_free_space, gate_address, gate_close};
+static const cb_store_ops gate_ops = {gate_get,     gate_put,   gate_list,
+                                      gate_remove,  gate_now,   gate_free_space,
+                                      gate_address, gate_close, NULL};
 
 /* ---- what actors do ---------------------------------------------------------------------- */
 
