@@ -96,6 +96,12 @@ static cb_code read_list(cb_repo *repo, cb_reclaim_list *list, cb_error *err)
                                 key, err);
     if (code == CB_OK)
         code = cb_pack_list_parse(view.payload, &list->packs, &list->count, err);
+    if (code == CB_CORRUPT)
+        cb_hint(err,
+                "Which packs are going away is not known any more. Stop every run that uses this "
+                "repository, on all hosts, remove '%s' in it, then run repair. See "
+                "doc/recovery.md.",
+                key);
     if (code != CB_OK)
         return code;
     list->is_read = true;

@@ -125,6 +125,20 @@ static cb_code mark_manifest(walk *w, const cb_manifest_ref *ref, cb_error *err)
     return CB_OK;
 }
 
+/* Who is told that a backup is damaged is told how to get rid of it. */
+static void hint_last_resort(const cb_manifest_ref *ref, cb_error *err)
+{
+    char key[CB_KEY_MAX];
+
+    cb_key_manifest(key, ref->name, ref->number, ref->label);
+    err->hint[0] = '\0'; /* of the part that is damaged: it says less */
+    cb_hint(err,
+            "No space is given back while a backup cannot be read. Bring the repository's files "
+            "back, or store the chunks again (backup --full). As last resort remove '%s' in the "
+            "repository: it gives that backup up. See doc/recovery.md.",
+            key);
+}
+
 /* What looks like a tombstone must be one: a manifest cut to its length would be missed. */
 static cb_code check_tombstone(cb_repo *repo, const cb_manifest_ref *ref, cb_error *err)
 {
@@ -155,12 +169,12 @@ cb_code cb_live_collect(cb_repo *repo, cb_id_set *live, cb_error *err)
     cb_id_set_free(live);
     if (code != CB_OK)
         return code;
-    for (size_t i = 0; i < count && code == CB_OK; i++)
+    for (size_t i = 0; i < count && code == CB_OK; i++) {
         code = keys[i].is_tombstone ? check_tombstone(repo, &keys[i].ref, err)
                                     : mark_manifest(&w, &keys[i].ref, err);
+        if (code == CB_CORRUPT)
+            hint_last_resort(&keys[i].ref, err);
+    }
     free(keys);
-    if (code == CB_CORRUPT || code == CB_UNSUPPORTED)
-        cb_hint(err, "No space is given back while a backup cannot be read. Run verify; remove "
-                     "the damaged backup, or bring the repository's files back.");
     return code;
 }

@@ -493,9 +493,20 @@ static cb_code load(cb_repo *repo, const cb_manifest_ref *ref, cb_manifest **out
 cb_code cb_manifest_load(cb_repo *repo, const cb_manifest_ref *ref, cb_manifest **out,
                          cb_error *err)
 {
-    *out = NULL;
-    if (load(repo, ref, out, err) != CB_OK)
+    char key[CB_KEY_MAX];
+    cb_code code = load(repo, ref, out, err);
+
+    if (code == CB_CORRUPT) {
+        cb_key_manifest(key, ref->name, ref->number, ref->label);
+        cb_hint(err,
+                "Bring '%s' back from a copy of the repository. As last resort remove that file: "
+                "it gives this backup up and leaves all others. See doc/recovery.md.",
+                key);
+    }
+    if (code != CB_OK) {
+        *out = NULL;
         return cb_context(err, "backup %s@%s", ref->name, ref->label);
+    }
     (*out)->load_number = ++repo->manifest_loads;
     return CB_OK;
 }
