@@ -359,7 +359,7 @@ cb_code cb_index_object_collect(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES
 {
     CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
     CB_CLEANUP(by_pack_free) by_pack groups = {0};
-    cb_index_view view;
+    cb_index_view view = {0};
     cb_code code = read_object(repo, id, &raw, &view, err);
 
     *dropped = 0;
@@ -392,47 +392,84 @@ static unsigned level_of(const cb_index_object *object)
     return level;
 }
 
-/* The superset first, the parts after it is durable. */
-static cb_code merge_these(cb_repo *repo, const uint8_t *session_id,
-                           const cb_index_object *const *parts, size_t count, cb_error *err)
+typedef struct merge {
+    cb_index_builder builder;
+    const cb_index_object *parts[MERGE_COUNT];
+    size_t count;
+} merge;
+
+static void merge_free(merge *m)
 {
-    CB_CLEANUP(cb_index_builder_free) cb_index_builder builder = {0};
+    cb_index_builder_free(&m->builder);
+}
+
+/* A damaged object is left where it is: it must not keep the others from being merged for ever. */
+static cb_code take_part(cb_repo *repo, merge *m, const cb_index_object *object, cb_error *err)
+{
+    size_t dropped;
+    cb_code code =
+        cb_index_object_collect(repo, object->id, NULL, NULL, &m->builder, &dropped, err);
+
+    if (is_damage(code)) {
+        cb_error_clear(err);
+        return CB_OK;
+    }
+    if (code == CB_OK)
+        m->parts[m->count++] = object;
+    return code;
+}
+
+/* The superset first, the parts after it is durable. */
+static cb_code write_merged(cb_repo *repo, const uint8_t *session_id, merge *m, cb_error *err)
+{
     uint8_t id[CB_PACK_ID_BYTES];
     char key[CB_KEY_MAX];
-    size_t dropped;
+    cb_code code;
+
+    if (m->builder.count > CB_INDEX_ENTRIES_MAX)
+        return CB_OK;
+    code = cb_index_object_write(repo, session_id, &m->builder, id, err);
+    for (size_t i = 0; i < m->count && code == CB_OK; i++)
+        code = cb_store_remove(repo->store, cb_key_index(key, m->parts[i]->id), err);
+    return code;
+}
+
+/* Merge the first eight readable objects of a level, if there are as many. */
+static cb_code merge_level(cb_repo *repo, const uint8_t *session_id, unsigned level,
+                           const cb_index_object *objects, size_t count, bool *merged,
+                           cb_error *err)
+{
+    CB_CLEANUP(merge_free) merge m = {0};
+    size_t found = 0;
     cb_code code = CB_OK;
 
-    for (size_t i = 0; i < count && code == CB_OK; i++)
-        code = cb_index_object_collect(repo, parts[i]->id, NULL, NULL, &builder, &dropped, err);
-    if (code == CB_OK && builder.count > CB_INDEX_ENTRIES_MAX)
+    *merged = false;
+    for (size_t i = 0; i < count; i++)
+        found += level_of(&objects[i]) == level;
+    for (size_t i = 0; i < count && found >= MERGE_COUNT && m.count < MERGE_COUNT; i++) {
+        if (level_of(&objects[i]) != level)
+            continue;
+        code = take_part(repo, &m, &objects[i], err);
+        if (code != CB_OK)
+            return code;
+    }
+    if (m.count < MERGE_COUNT)
         return CB_OK;
-    if (code == CB_OK)
-        code = cb_index_object_write(repo, session_id, &builder, id, err);
-    for (size_t i = 0; i < count && code == CB_OK; i++)
-        code = cb_store_remove(repo->store, cb_key_index(key, parts[i]->id), err);
-    return code;
+    *merged = true;
+    return write_merged(repo, session_id, &m, err);
 }
 
 cb_code cb_index_merge(cb_repo *repo, const uint8_t *session_id, cb_error *err)
 {
     cb_index_object *objects;
     size_t count;
+    bool merged = false;
     cb_code code = cb_index_list(repo, &objects, &count, err);
 
     if (code != CB_OK)
         return code;
-    for (unsigned level = 0; level < MERGE_LEVELS && code == CB_OK; level++) {
-        const cb_index_object *parts[MERGE_COUNT];
-        size_t found = 0;
-
-        for (size_t i = 0; i < count && found < MERGE_COUNT; i++)
-            if (level_of(&objects[i]) == level)
-                parts[found++] = &objects[i];
-        if (found == MERGE_COUNT) {
-            code = merge_these(repo, session_id, parts, found, err);
-            break;
-        }
-    }
+    for (unsigned level = 0; level < MERGE_LEVELS && code == CB_OK && !merged; level++)
+        code = merge_level(repo, session_id, level, objects, count, &merged, err);
     free(objects);
     return code;
 }

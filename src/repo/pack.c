@@ -61,6 +61,7 @@ bool cb_pack_entry_is_sane(const cb_pack_entry *entry)
     return entry->offset >= CB_PACK_HEADER_BYTES && entry->raw_bytes >= 1 &&
            entry->raw_bytes <= CB_CHUNK_BYTES_MAX && entry->stored_bytes >= 1 &&
            entry->stored_bytes <= CB_STORED_BYTES_MAX && entry->codec <= CB_CODEC_ZSTD &&
+           entry->flags == 0 &&
            (entry->codec != CB_CODEC_RAW || entry->stored_bytes == entry->raw_bytes);
 }
 

@@ -505,9 +505,74 @@ static void test_reclaim_lists(void **state)
     /* Which packs are doomed is not known any more: no chunk may be relied upon. */
     assert_code(CB_CORRUPT, fixture_backup(repo, &shape, NULL, &err));
     assert_non_null(strstr(err.message, "verdict"));
+    assert_non_null(strstr(err.hint, "'reclaim/0000000001/verdict'"));
     cb_repo_close(repo);
     err = (cb_error){0};
     assert_ok(check_all(p, &err));
+    /* The way out that the hint names. */
+    assert_ok(cb_store_remove(p->store, "reclaim/0000000001/verdict", &err));
+    assert_ok(open_repo(p, &repo, &err));
+    {
+        uint64_t packs, chunks;
+
+        assert_ok(cb_repo_rebuild_index(repo, NULL, NULL, &packs, &chunks, &err));
+    }
+    assert_ok(fixture_backup(repo, &shape, NULL, &err));
+    assert_ok(cb_repo_reclaim(repo, 0, &result, &err));
+    cb_repo_close(repo);
+    assert_ok(check_all(p, &err));
+}
+
+/* The way out of a damaged manifest that the hint names. */
+static void test_giving_up_a_manifest(void **state)
+{
+    place *p = *state;
+    char key[CB_KEY_MAX];
+    cb_reclaim_result result;
+    cb_error err = {0};
+    cb_repo *repo;
+
+    fixture_key(p->store, "manifest/", 0, key);
+    flip(p, key, 100);
+    assert_ok(open_repo(p, &repo, &err));
+    assert_code(CB_CORRUPT, cb_repo_reclaim(repo, 0, &result, &err));
+    assert_non_null(strstr(err.hint, key));
+    err = (cb_error){0};
+    assert_code(CB_CORRUPT, load_first(p, &err));
+    assert_non_null(strstr(err.hint, key));
+    err = (cb_error){0};
+    assert_ok(cb_store_remove(p->store, key, &err));
+    assert_ok(cb_repo_reclaim(repo, 0, &result, &err));
+    assert_true(result.packs_removed > 0);
+    cb_repo_close(repo);
+    assert_ok(check_all(p, &err));
+}
+
+/* A damaged index object among them does not keep eight others from being merged. */
+static void test_merge_passes_damage_over(void **state)
+{
+    place *p = *state;
+    char key[CB_KEY_MAX];
+    cb_error err = {0};
+
+    fixture_key(p->store, "index/", 0, key);
+    flip(p, key, 90);
+    for (unsigned i = 3; i < 30; i++)
+        back_up(p, i);
+    assert_in_range(fixture_count(p->store, "index/"), 1, 11);
+    assert_int_equal(fixture_count(p->store, key), 1);
+    assert_ok(check_all(p, &err));
+}
+
+/* A chunk with a flag is of a newer format: who does not know the flag cannot read it. */
+static void test_flags_are_refused(void **state)
+{
+    cb_pack_entry entry = {.offset = 64, .stored_bytes = 5, .raw_bytes = 5};
+
+    (void)state;
+    assert_true(cb_pack_entry_is_sane(&entry));
+    entry.flags = 1;
+    assert_false(cb_pack_entry_is_sane(&entry));
 }
 
 static void test_labels(void **state)
@@ -611,6 +676,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_name, begin, end),
         cmocka_unit_test_setup_teardown(test_session_objects, begin, end),
         cmocka_unit_test_setup_teardown(test_reclaim_lists, begin, end),
+        cmocka_unit_test_setup_teardown(test_giving_up_a_manifest, begin, end),
+        cmocka_unit_test_setup_teardown(test_merge_passes_damage_over, begin, end),
+        cmocka_unit_test(test_flags_are_refused),
         cmocka_unit_test_setup_teardown(test_labels, begin, end),
         cmocka_unit_test_setup_teardown(test_grave, begin, end),
         cmocka_unit_test_setup_teardown(test_verified, begin, end),
