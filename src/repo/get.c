@@ -5,6 +5,8 @@
  */
 #include "repo/repo_internal.h"
 
+#include "base/array.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -151,6 +153,33 @@ static void report_rot(cb_repo *repo, const copy *from, const cb_error *why)
                       why->message);
 }
 
+bool cb_repo_pack_is_damaged(const cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES])
+{
+    for (size_t i = 0; i < repo->damaged_count; i++)
+        if (memcmp(repo->damaged[i], id, CB_PACK_ID_BYTES) == 0)
+            return true;
+    return false;
+}
+
+/* From now on no chunk of it counts as stored: what is put again is stored again. */
+static void note_damaged(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES])
+{
+    cb_error err;
+    cb_code code = CB_OK;
+
+    pthread_rwlock_wrlock(&repo->lock);
+    if (!cb_repo_pack_is_damaged(repo, id)) {
+        if (repo->damaged_count == repo->damaged_capacity)
+            code = cb_array_grow(&repo->damaged, &repo->damaged_capacity, sizeof(*repo->damaged),
+                                 &err);
+        if (code == CB_OK) { /* else it stays unknown, as it was before it was read */
+            memcpy(repo->damaged[repo->damaged_count++], id, CB_PACK_ID_BYTES);
+            repo->index_generation++;
+        }
+    }
+    pthread_rwlock_unlock(&repo->lock);
+}
+
 /* CB_NOT_FOUND when no copy is left; CB_CORRUPT when those that are there are damaged. */
 static cb_code read_any(cb_repo *repo, cb_repo_worker *own, const cb_hash *id, cb_buf *into,
                         cb_error *err)
@@ -169,6 +198,8 @@ static cb_code read_any(cb_repo *repo, cb_repo_worker *own, const cb_hash *id, c
             report_rot(repo, &copies[bad], &worst);
         if (code == CB_OK || (code != CB_CORRUPT && code != CB_NOT_FOUND && code != CB_IO))
             return code;
+        if (code == CB_CORRUPT)
+            note_damaged(repo, copies[i].pack_id);
         if (worst.code == CB_OK || worst.code == CB_NOT_FOUND) {
             worst = *err;
             bad = i;

@@ -29,7 +29,8 @@ static cb_code prepare_usable(cb_session *session, cb_error *err)
     for (size_t i = 0; i < index->pack_count; i++)
         usable[i] = index->packs[i].exists &&
                     (index->packs[i].indexed || index->packs[i].adopted) &&
-                    !cb_reclaim_lists_have(&session->lists, index->packs[i].id);
+                    !cb_reclaim_lists_have(&session->lists, index->packs[i].id) &&
+                    !cb_repo_pack_is_damaged(session->repo, index->packs[i].id);
     free(session->usable);
     session->usable = usable;
     session->usable_count = index->pack_count;

@@ -283,6 +283,7 @@ void cb_repo_close(cb_repo *repo)
     for (unsigned i = 0; i <= CB_WORKERS_MAX; i++)
         cb_repo_worker_free(&repo->workers[i]);
     cb_index_free(&repo->index);
+    free(repo->damaged);
     pthread_rwlock_destroy(&repo->lock);
     cb_store_close(repo->store);
     free(repo);

@@ -41,7 +41,9 @@ struct cb_repo {
     pthread_rwlock_t lock; /* guards what follows */
     cb_index index;
     bool index_is_loaded;
-    uint64_t index_generation; /* counts the loads */
+    uint64_t index_generation; /* counts the loads, and what else changes which packs are usable */
+    uint8_t (*damaged)[CB_PACK_ID_BYTES]; /* packs of which a chunk was read and was wrong */
+    size_t damaged_count, damaged_capacity;
 };
 
 /* ---- objects ---- */
@@ -58,6 +60,9 @@ cb_repo_worker *cb_repo_worker_of(cb_repo_worker *workers, unsigned worker);
 /* Make the worker's compressor, once. */
 CB_MUST_USE cb_code cb_repo_worker_ready(cb_repo_worker *worker, cb_error *err);
 void cb_repo_worker_free(cb_repo_worker *worker);
+
+/* Is it known to hold damage? Under repo->lock. No session relies upon such a pack any more. */
+bool cb_repo_pack_is_damaged(const cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES]);
 
 /* ---- manifests ---- */
 
