@@ -188,6 +188,31 @@ def test_one_copy_stands_in_for_another(victim):
     assert victim.history.samples.contents(*[path for path, _ in kept]) == [victim.content] * 2
 
 
+@pytest.mark.parametrize("how", ["missing", "cut", "flipped"])
+def test_next_backup_needs_no_sound_parent(victim, how, rng):
+    """Item tables and pages that are lost make the next backup dearer, not impossible or wrong."""
+    victim.reset()
+    small = [
+        key
+        for key in victim.of_a
+        if kind_of(key) == "pack" and key not in victim.packs_of_a
+    ]
+    assert small
+    for key in small:
+        if how == "flipped":
+            data = bytearray(victim.path(key).read_bytes())
+            data[200:-200:16] = bytes(byte ^ 1 for byte in data[200:-200:16])
+            victim.path(key).chmod(0o644)
+            victim.path(key).write_bytes(data)
+        else:
+            harm(how, victim.path(key), None, rng)
+    os.utime(victim.work / "a.duckdb")
+    label = victim.cb("backup", victim.work / "a.duckdb").json["label"]
+    kept = []
+    assert victim.restore(f"a@{label}", victim.content, kept)
+    assert victim.history.samples.content(kept[0][0]) == victim.content
+
+
 @pytest.mark.parametrize("how", HARM)
 def test_manifest(victim, how, rng):
     """A manifest is the backup: without it there is none, harmed it is named as damage."""
