@@ -11,7 +11,37 @@
 #include "base/file.h"
 #include "source/duckdb/engine.h"
 
-static cb_code checkpoint(cb_ctx *ctx, const char *path, cb_error *err)
+/* Later releases write into each index the name under which its database is attached, and 1.1
+   opens the file under no other name. So a file that 1.1 wrote last and that has an index must stay
+   as it is: it is looked at read-only, which leaves file and log alone. (Indexes of keys are part
+   of their table, and not meant.) */
+static cb_code refuse_index_of_1_1(cb_duck_session *session, const char *path, cb_error *err)
+{
+    CB_CLEANUP(cb_arena_free) cb_arena arena = {0};
+    CB_CLEANUP(cb_buf_free) cb_buf attach = {0};
+    cb_duck_table found = {0};
+    const cb_duck_piece pieces[] = {
+        {0, "ATTACH "}, {'\'', path}, {0, " AS looked_at (READ_ONLY)"}, {0, NULL}};
+    cb_code code = cb_duck_compose(&attach, pieces, err);
+
+    if (code == CB_OK)
+        code = cb_duck_run(session, (const char *)attach.data, err);
+    if (code == CB_OK)
+        code = cb_duck_select(session,
+                              "SELECT index_name FROM duckdb_indexes() WHERE database_name = "
+                              "'looked_at' ORDER BY 1 LIMIT 1",
+                              &arena, &found, err);
+    if (code == CB_OK)
+        code = cb_duck_run(session, "DETACH looked_at", err);
+    if (code == CB_OK && found.rows > 0)
+        code =
+            cb_fail(err, CB_UNSUPPORTED,
+                    "DuckDB 1.1 wrote it and could not read its index '%s' any more after %s",
+                    found.cells[0] == NULL ? "" : found.cells[0], cb_duck_session_version(session));
+    return code;
+}
+
+static cb_code checkpoint(cb_ctx *ctx, const char *path, bool is_of_1_1, cb_error *err)
 {
     CB_CLEANUP(cb_buf_free) cb_buf attach = {0};
     CB_CLEANUP(cb_duck_session_cleanup) cb_duck_session *session = NULL;
@@ -21,6 +51,8 @@ static cb_code checkpoint(cb_ctx *ctx, const char *path, cb_error *err)
 
     if (code == CB_OK)
         code = cb_duck_session_open(ctx, path, path, &session, err);
+    if (code == CB_OK && is_of_1_1)
+        code = refuse_index_of_1_1(session, path, err);
     if (code == CB_OK)
         code = cb_duck_run(session, (const char *)attach.data, err);
     if (code == CB_OK)
@@ -58,7 +90,7 @@ cb_code cb_duckdb_fold(cb_ctx *ctx, const char *path, cb_error *err)
     if (code == CB_OK)
         code = cb_duck_file_openable(absolute, &before, err);
     if (code == CB_OK)
-        code = checkpoint(ctx, absolute, err);
+        code = checkpoint(ctx, absolute, before.compatibility == 0, err);
     if (code == CB_OK)
         code = prove_no_log(absolute, err);
     if (code == CB_OK)
