@@ -162,7 +162,7 @@ def copies_under_load(version, place, judges, options, copies=COPIES, copiers=2,
 MIXED = ["--profile", "mixed"]
 LOADS = {
     "mixed, small blocks": [*MIXED, "--block-size", 16384],
-    "mixed": [*MIXED, "--autocheckpoint", "1MB", "--keep", 8],
+    "mixed": [*MIXED, "--autocheckpoint", "1MB", "--keep", 6],
     "drops": ["--profile", "drops", "--block-size", 32768, "--autocheckpoint", "100KB"],
     "one checkpoints, one inserts": ["--profile", "checkpoints", "--other", "inserts",
                                      "--block-size", 16384],

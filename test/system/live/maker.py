@@ -71,6 +71,7 @@ STEPS = {
     "fresh": "CREATE TABLE fresh (n BIGINT, s VARCHAR); INSERT INTO fresh SELECT range, "
              "md5(range::VARCHAR) FROM range(150000);",
     "shrink": "DROP TABLE wide; DROP TABLE big; CHECKPOINT; CHECKPOINT;",
+    "no_index": "DROP INDEX words_by_id; DROP INDEX words_by_text; CHECKPOINT;",
     "nothing": "",
     "logging": "SET wal_autocheckpoint = '1TB';",
 }

@@ -88,6 +88,10 @@ class Frozen:
 
     def __exit__(self, *_):
         self.process.stdin.close()  # kills a writer that still runs
-        self.process.wait()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # and with it the writer
+            self.process.wait()
         self.process.stdout.close()
         self.errors.close()

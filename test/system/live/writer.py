@@ -115,7 +115,7 @@ class Thread:
         self.mine.append(batch)
 
     def bulk(self):
-        self.append(self.random.choice([BULK_ROWS, BULK_ROWS + 1000, 2 * BULK_ROWS + 77]))
+        self.append(self.random.choice([BULK_ROWS] * 4 + [2 * BULK_ROWS + 77]))
 
     def delete(self):
         if not self.mine:
@@ -247,7 +247,7 @@ def arguments():
     parser.add_argument("--steps", type=int, default=0, help="per thread; 0: until stdin ends")
     parser.add_argument("--pause", type=float, default=0.0, help="longest pause between steps, s")
     parser.add_argument("--turns", action="store_true", help="checkpoints do not meet others")
-    parser.add_argument("--keep", type=int, default=4, help="batches and tables a thread keeps")
+    parser.add_argument("--keep", type=int, default=3, help="batches and tables a thread keeps")
     parser.add_argument("--filler", type=int, default=20000, help="rows that never change")
     parser.add_argument("--autocheckpoint", default="300KB")
     parser.add_argument("--block-size", type=int)
