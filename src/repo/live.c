@@ -103,6 +103,17 @@ static cb_code mark_table(walk *w, const cb_hash *id, cb_error *err)
     return code;
 }
 
+/* Was it removed while it was walked? Then what is missing of it is no damage. */
+static bool is_gone(cb_repo *repo, const cb_manifest_ref *ref)
+{
+    cb_manifest *manifest;
+    cb_error quiet = {0};
+
+    if (cb_manifest_load(repo, ref, &manifest, &quiet) == CB_OK)
+        cb_manifest_free(manifest);
+    return quiet.code == CB_NOT_FOUND;
+}
+
 static cb_code mark_manifest(walk *w, const cb_manifest_ref *ref, cb_error *err)
 {
     cb_manifest *manifest;
@@ -120,6 +131,10 @@ static cb_code mark_manifest(walk *w, const cb_manifest_ref *ref, cb_error *err)
             code = mark_table(w, &manifest->item_chunks[i], err);
     }
     cb_manifest_free(manifest);
+    if (code == CB_CORRUPT && is_gone(w->repo, ref)) {
+        cb_error_clear(err);
+        return CB_OK;
+    }
     if (code != CB_OK)
         return cb_context(err, "backup %s@%s", ref->name, ref->label);
     return CB_OK;

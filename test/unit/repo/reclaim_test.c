@@ -421,14 +421,14 @@ static void test_packs_do_not_wait_for_each_other(void **state)
     check_all(p, 2);
 }
 
-static const cb_store_ops *with_room;
+static const cb_store_ops *real_ops;
 
 static cb_code put_no_pack(cb_store *store, const char *key, cb_put_mode mode, cb_writer **out,
                            cb_error *err)
 {
     if (strncmp(key, "pack/", strlen("pack/")) == 0)
         return cb_fail(err, CB_NO_SPACE, "no space for '%s'", key);
-    return with_room->put(store, key, mode, out, err);
+    return real_ops->put(store, key, mode, out, err);
 }
 
 /* What is wholly dead goes though there is no room to rewrite the rest; that follows later. */
@@ -447,11 +447,11 @@ static void test_full_disk_gives_back_what_is_dead(void **state)
     assert_ok(fixture_backup(p->repo, &passing, &dead, &err));
     assert_ok(cb_manifest_remove(p->repo, &one, &err));
     assert_ok(cb_manifest_remove(p->repo, &dead, &err));
-    with_room = p->store->ops;
+    real_ops = p->store->ops;
     full.put = put_no_pack;
     p->store->ops = &full;
     assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
-    p->store->ops = with_room;
+    p->store->ops = real_ops;
     assert_true(result.packs_removed > 0);
     check_all(p, 1);
     assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
@@ -488,6 +488,36 @@ static void test_numbers_end(void **state)
     assert_code(CB_CORRUPT, fixture_backup(p->repo, &shape, NULL, &err));
     assert_true(err.hint[0] != '\0');
     check_all(p, 1);
+}
+
+static char removed_key[CB_KEY_MAX];
+
+/* As if another run removed the backup, and reclaimed, between our listing and our read. */
+static cb_code get_from_removed(cb_store *store, const char *key, uint64_t offset, uint64_t length,
+                                cb_buf *into, cb_error *err)
+{
+    if (strncmp(key, "pack/", strlen("pack/")) != 0)
+        return real_ops->get(store, key, offset, length, into, err);
+    if (real_ops->remove(store, removed_key, err) != CB_OK)
+        return err->code;
+    return cb_fail(err, CB_NOT_FOUND, "there is no object '%s'", key);
+}
+
+static void test_backup_removed_while_it_is_walked(void **state)
+{
+    place *p = *state;
+    cb_reclaim_result result;
+    cb_store_ops racing = *p->store->ops;
+    cb_error err = {0};
+
+    backup(p, 1, NULL);
+    fixture_key(p->store, "manifest/", 0, removed_key);
+    real_ops = p->store->ops;
+    racing.get = get_from_removed;
+    p->store->ops = &racing;
+    assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
+    p->store->ops = real_ops;
+    check_all(p, 0);
 }
 
 static void pack_of_kind(place *p, cb_pack_kind kind, char key[CB_KEY_MAX])
@@ -691,6 +721,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_index_is_not_older_than_the_session, open_place,
                                         close_place),
         cmocka_unit_test_setup_teardown(test_unreadable_table, open_place, close_place),
+        cmocka_unit_test_setup_teardown(test_backup_removed_while_it_is_walked, open_place,
+                                        close_place),
         cmocka_unit_test_setup_teardown(test_dead_session_is_entombed, open_place, close_place),
     };
 
