@@ -37,8 +37,8 @@ CASES = {
                                     "--autocheckpoint", "16MB"], ["--fold"]),
     "drops": (["--profile", "drops", "--threads", 1, "--steps", 20], ["--fold"]),
     "mixed": (["--profile", "mixed", "--steps", 15], ["--fold"]),
-    "empty log": (["--profile", "skip", "--other", "undo", "--steps", 8,
-                   "--autocheckpoint", "1KB"], ["--fold"]),
+    "no log": (["--profile", "skip", "--other", "undo", "--steps", 8, "--turns",
+                "--autocheckpoint", "1KB"], ["--fold"]),
     "with a log": (["--profile", "mixed", "--threads", 1, "--steps", 15], ["--no-close"]),
     "born": (["--profile", "checkpoints", "--threads", 1, "--steps", 12], None),
 }
@@ -79,9 +79,11 @@ class Visit:
         common = [*SMALL, "--seed", conftest.seed()]
         if prepared is not None:
             harness.set_up(self.version, self.db, self.db.with_suffix(".acks"), *common, *prepared)
-        if "--turns" in under and engines.at_least(self.version, "1.5.0"):
-            # Time for the others to commit while the checkpoint is under way.
-            under = [*under, "--set", "SET debug_checkpoint_scan_sleep_ms = 30"]
+        if engines.at_least(self.version, "1.5.0"):
+            if self.case == "checkpoints beside inserts":  # give them time to commit meanwhile
+                under = [*under, "--set", "SET debug_checkpoint_scan_sleep_ms = 30"]
+            if self.case == "no log":
+                under = [*under, "--set", "SET auto_checkpoint_skip_wal_threshold = 0"]
         return [*common, *under]
 
     def wrong(self, stop, what):

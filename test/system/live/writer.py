@@ -49,9 +49,11 @@ class Thread:
 
     turn = threading.Lock()  # with --turns: held by who writes
 
-    def __init__(self, con, index, args, acks):
+    def __init__(self, con, index, profile, args, acks):
         self.con = con
         self.index = index
+        self.profile = profile
+        self.has_turn = False
         self.args = args
         self.acks = acks
         self.random = random.Random("%d/%d" % (args.seed, index))
@@ -79,10 +81,32 @@ class Thread:
         except Exception:  # the engine has rolled back by itself
             pass
 
+    # A checkpoint is refused while others write, but they may begin once it is under way. With
+    # --turns it waits for them and lets them go on as soon as it has begun.
+
+    def in_turn(self, step):
+        if not self.args.turns:
+            return step()
+        self.turn.acquire()
+        self.has_turn = True
+        try:
+            step()
+        finally:
+            if self.has_turn:
+                self.has_turn = False
+                self.turn.release()
+
+    def let_others_in(self):
+        if self.args.turns and self.has_turn:
+            self.has_turn = False
+            threading.Timer(0.0005, self.turn.release).start()
+
     def commit(self, what, moved=0, batches=0, made=0):
         """Write the ledger line, commit, and only then acknowledge."""
         self.con.execute("INSERT INTO ledger VALUES (%d, %d, %d, %d, %d, '%s')"
                          % (self.index, self.number, moved, batches, made, what))
+        if self.profile == "skip":  # this commit is a checkpoint
+            self.let_others_in()
         self.con.execute("COMMIT")
         os.write(self.acks, b"%d %d\n" % (self.index, self.number))
         self.number += 1
@@ -171,13 +195,7 @@ class Thread:
         self.con.execute("ROLLBACK")
 
     def checkpoint(self):
-        """It is refused while others write. With --turns it waits for them and, as soon as it has
-        begun, lets them go on beside it."""
-        if not self.args.turns:
-            self.con.execute("CHECKPOINT")
-            return
-        self.turn.acquire()
-        threading.Timer(0.0005, self.turn.release).start()
+        self.let_others_in()
         self.con.execute("CHECKPOINT")
 
     def force(self):
@@ -209,20 +227,14 @@ class Thread:
                         ("checkpoint", 3)],
     }
 
-    def run(self, profile, stop):
-        names, weights = zip(*self.PROFILES[profile])
+    def run(self, stop):
+        names, weights = zip(*self.PROFILES[self.profile])
         done = 0
         while not stop.is_set() and (self.args.steps == 0 or done < self.args.steps):
             name = self.random.choices(names, weights)[0]
             try:
-                if self.args.turns and name != "checkpoint":
-                    with self.turn:
-                        getattr(self, name)()
-                        self.prune()
-                else:
-                    getattr(self, name)()
-                    if not self.args.turns:
-                        self.prune()
+                self.in_turn(getattr(self, name))
+                self.in_turn(self.prune)
             except Exception as error:  # a conflict or a refused checkpoint: undo, go on
                 self.rollback()
                 self.failures += 1
@@ -246,7 +258,7 @@ def arguments():
     parser.add_argument("--other", help="profile of the threads from 1 on")
     parser.add_argument("--steps", type=int, default=0, help="per thread; 0: until stdin ends")
     parser.add_argument("--pause", type=float, default=0.0, help="longest pause between steps, s")
-    parser.add_argument("--turns", action="store_true", help="checkpoints do not meet others")
+    parser.add_argument("--turns", action="store_true", help="checkpoints wait for the others, then let them in")
     parser.add_argument("--keep", type=int, default=3, help="batches and tables a thread keeps")
     parser.add_argument("--filler", type=int, default=20000, help="rows that never change")
     parser.add_argument("--autocheckpoint", default="300KB")
@@ -292,9 +304,9 @@ def work(con, args, acks):
     for index in range(args.threads):
         cursor = con.cursor()
         cursor.execute("USE db")
-        thread = Thread(cursor, index, args, acks)
         profile = args.other if index > 0 and args.other else args.profile
-        running.append(threading.Thread(target=thread.run, args=(profile, stop)))
+        thread = Thread(cursor, index, profile, args, acks)
+        running.append(threading.Thread(target=thread.run, args=(stop,)))
     for thread in running:
         thread.start()
     if args.steps == 0:
