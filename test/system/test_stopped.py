@@ -16,6 +16,8 @@ All calls are visited with --long; otherwise each case samples them, other ones 
 import collections
 import concurrent.futures
 import random
+import threading
+import time
 
 import conftest
 import pytest
@@ -255,3 +257,66 @@ def test_stopped_at_a_call(version, case, place, judges):
 def test_stopped_half_way_through_a_write(version, place, judges):
     counts = visit_stops(version, "checkpoints", place, judges, sample=24, torn=True)
     assert counts["image right"] + counts["mended"] > 0, counts
+
+
+# ---- a holder that stalls -----------------------------------------------------------------------
+
+
+class Stalled:
+    """A writer that never leaves a log and stalls now and then for longer than any wait, most of
+    all near the moments when its checkpoints take effect; backups go on all the while."""
+
+    def __init__(self, version, index, place, judges, seconds):
+        self.visit = Visit(version, "no log", index, place, judges)
+        self.random = random.Random(f"{conftest.seed()}/{version}/{index}")
+        self.seconds = seconds
+
+    def run(self):
+        visit = self.visit
+        options = [*visit.options(), "--steps", 1000000, "--seed", conftest.seed() + visit.index]
+        with stops.Frozen(visit.version, visit.db, *options) as frozen:
+            driver = threading.Thread(target=self.drive, args=(frozen,))
+            driver.start()
+            try:
+                while driver.is_alive():
+                    self.back_up(frozen)
+            finally:
+                driver.join()
+        return visit.counts
+
+    def drive(self, frozen):
+        end = time.monotonic() + self.seconds
+        while time.monotonic() < end:
+            stop = frozen.next_stop(self.random.choice([1, 1, 2, 5, 30]))
+            if stop is None:
+                return
+            if not is_plain(stop) or self.random.random() < 0.1:
+                time.sleep(self.random.choice([0.05, 0.6, 1.2, 2.5]))
+
+    def back_up(self, frozen):
+        visit = self.visit
+        acks = frozen.acks()
+        done = visit.back_up("held", visit.db, "4s", (DONE, BUSY))
+        if done.code == BUSY:
+            visit.counts["refused"] += 1
+            return
+        verdict = visit.judge(visit.restored("held@" + done.json["label"]), acks)
+        if not verdict["good"]:
+            harness.keep_evidence(f"stall-{visit.version}-{visit.index}", visit.cb.repo)
+            raise AssertionError(f"{visit.version}, seed {conftest.seed()}, run {visit.index}: "
+                                 f"{verdict['why']}; acknowledged {acks}\n{visit.spoken}")
+        visit.counts[f"right by {done.json['confirmed']}"] += 1
+
+
+@pytest.mark.timeout(2000 if conftest.LONG else 300)
+@pytest.mark.parametrize("version", ["1.5.6", "2.0.0"])
+def test_a_holder_that_stalls(version, place, judges):
+    counts = collections.Counter()
+    seconds = 1200 if conftest.LONG else 12
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
+        runs = [pool.submit(Stalled(version, index, place, judges, seconds).run)
+                for index in range(WORKERS)]
+        for run in concurrent.futures.as_completed(runs):
+            counts += run.result()
+    print(f"{version}: {dict(counts)}")
+    assert counts
