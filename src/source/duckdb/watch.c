@@ -426,6 +426,32 @@ static bool belongs(const cb_duckdb_sight *s)
     return s->opaque || log->iteration == s->head.header.iteration;
 }
 
+/*
+ * The size that counts is the one behind the end of the log: blocks that its commits name were
+ * written before them, and may have made the file longer since the look began.
+ */
+static cb_code take_size(cb_duckdb_watch *w, cb_duckdb_sight *s, cb_error *err)
+{
+    cb_duckdb_mark *mark = &s->marks[CB_DUCKDB_DATABASE];
+    cb_code code =
+        cb_duckdb_mark_fd(w->fds[CB_DUCKDB_DATABASE], w->paths[CB_DUCKDB_DATABASE], mark, err);
+
+    s->file_blocks = mark->size_bytes < CB_DUCKDB_HEAD
+                         ? 0
+                         : (mark->size_bytes - CB_DUCKDB_HEAD) / s->block_bytes;
+    return code;
+}
+
+/* The names of the second walk, which saw the prefix whole and knew the file's size behind it. */
+static void take_names(cb_duckdb_log *into, cb_duckdb_log *from)
+{
+    cb_bits_free(&into->named);
+    into->named = from->named;
+    from->named = (cb_bits){0};
+    into->names_blocks = from->names_blocks;
+    into->names_unknown = from->names_unknown;
+}
+
 /* Walk to the end, fingerprint the prefix, walk again: only what was there twice counts. */
 static cb_code fix_prefix(cb_duckdb_watch *w, cb_duckdb_sight *s, cb_error *err)
 {
@@ -441,6 +467,8 @@ static cb_code fix_prefix(cb_duckdb_watch *w, cb_duckdb_sight *s, cb_error *err)
     code = take_prints(w, reader.fd, s->log_bytes, &s->prints, &s->print_count, &s->print_capacity,
                        &whole, err);
     if (code == CB_OK && whole)
+        code = take_size(w, s, err);
+    if (code == CB_OK && whole)
         code = cb_duckdb_log_walk(s->file_blocks, read_log, &reader, &again, err);
     if (code == CB_OK && whole)
         code = prints_equal(w, s, reader.fd, &equal, err);
@@ -448,6 +476,8 @@ static cb_code fix_prefix(cb_duckdb_watch *w, cb_duckdb_sight *s, cb_error *err)
         code = wait_for(s, false, "the end of its log is being taken back");
     if (code == CB_OK && again.has_marker)
         s->log.has_marker = true;
+    if (code == CB_OK && whole)
+        take_names(&s->log, &again);
     cb_duckdb_log_free(&again);
     return code;
 }
@@ -573,7 +603,6 @@ static void begin_look(cb_duckdb_sight *s)
 
 cb_code cb_duckdb_watch_look(cb_duckdb_watch *watch, cb_duckdb_sight *sight, cb_error *err)
 {
-    const cb_duckdb_mark *mark = &sight->marks[CB_DUCKDB_DATABASE];
     const char *path = watch->paths[CB_DUCKDB_DATABASE];
     cb_code code;
 
@@ -585,10 +614,11 @@ cb_code cb_duckdb_watch_look(cb_duckdb_watch *watch, cb_duckdb_sight *sight, cb_
         code = look_at_header(watch, sight, err);
     if (code != CB_OK || sight->verdict != CB_SIGHT_READY)
         return code;
-    sight->file_blocks = mark->size_bytes < CB_DUCKDB_HEAD
-                             ? 0
-                             : (mark->size_bytes - CB_DUCKDB_HEAD) / sight->block_bytes;
-    code = look_at_log(watch, sight, err);
+    code = take_size(watch, sight, err);
+    if (code == CB_OK)
+        code = look_at_log(watch, sight, err);
+    if (code == CB_OK)
+        code = take_size(watch, sight, err); /* once more: opaque files are copied to their end */
     if (code == CB_OK && (sight->verdict == CB_SIGHT_READY || sight->verdict == CB_SIGHT_CRASHED)) {
         cb_duckdb_verdict verdict = sight->verdict;
 
