@@ -246,7 +246,7 @@ def test_a_file_that_shrinks(version, place):
 
 @pytest.mark.parametrize("block_size", [16384, 262144])
 @pytest.mark.parametrize("cipher", ["GCM", "CTR"])
-@pytest.mark.parametrize("version", ["1.5.6", "2.0.0"])
+@pytest.mark.parametrize("version", [engines.ENCRYPTING_1_4, "1.5.6", "2.0.0"])
 def test_encrypted(version, cipher, block_size, place):
     at = place(version, key="quack", cipher=cipher)
     at.make("--do", "make,drop", "--block-size", block_size)

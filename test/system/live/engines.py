@@ -6,6 +6,7 @@ import conftest
 
 VERSIONS = conftest.VERSIONS
 NEWEST = VERSIONS[-1]
+ENCRYPTING_1_4 = "1.4.4"  # 1.4 writes encrypted files only with the extension httpfs beside it
 LIVE = ["1.4.5", "1.5.6", "2.0.0"]  # those that get the long runs
 
 # Storage versions by the number that a file has for them, and their names in ATTACH.
@@ -37,4 +38,7 @@ def storage_versions(version):
 @functools.lru_cache(maxsize=None)
 def python(version):
     """The interpreter whose `duckdb` is the engine of this version."""
+    if version == ENCRYPTING_1_4:
+        return conftest.venv_python(f"duckdb-{version}-httpfs", f"duckdb=={version}",
+                                    f"duckdb-extension-httpfs=={version}")
     return conftest.duckdb_python(version)
