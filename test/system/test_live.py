@@ -16,7 +16,7 @@ import time
 
 import conftest
 import pytest
-from conftest import BUSY, DONE, Canvasback
+from conftest import BUSY, DAMAGED, DONE, Canvasback
 
 from live import engines, harness
 
@@ -61,6 +61,12 @@ def test_cp_makes_bad_copies(version, place, judges):
 
 # ---- under load ---------------------------------------------------------------------------------
 
+# DuckDB 1.5 now and then writes a log that it cannot replay itself: of 700 exact images (the process
+# stopped, its files copied, the process let go) stock 1.5.6 refused 2 with these words. A copy equals
+# such an image, so it is refused alike, until the next checkpoint. Seldom, or it is our fault.
+UNREPLAYABLE = "Conflict on tuple deletion"
+UNREPLAYABLE_SHARE = 0.2
+
 
 class Tally:
     """What became of the copies of one test, from any thread."""
@@ -68,19 +74,22 @@ class Tally:
     def __init__(self):
         self.good = 0
         self.refused = 0
+        self.unreplayable = 0
         self.confirmed = {}
         self.lock = threading.Lock()
 
     def count(self, outcome, how=None):
         with self.lock:
-            if outcome == "good":
-                self.good += 1
-            else:
-                self.refused += 1
+            setattr(self, outcome, getattr(self, outcome) + 1)
             self.confirmed[how] = self.confirmed.get(how, 0) + 1
 
     def __str__(self):
-        return f"{self.good} good, {self.refused} refused, {self.confirmed}"
+        return (f"{self.good} good, {self.refused} refused, {self.unreplayable} unreplayable, "
+                f"{self.confirmed}")
+
+    def check(self):
+        """Few enough of the engine's own failures."""
+        assert self.unreplayable <= max(1, UNREPLAYABLE_SHARE * self.good), self
 
 
 class Copier:
@@ -107,8 +116,16 @@ class Copier:
             assert not target.exists()
             self.tally.count("refused")
             return
+        if how == UNREPLAYABLE:
+            assert not target.exists()
+            self.tally.count("unreplayable", how)
+            return
         verdict = self.judges.ask(self.writer.version, target, acks=acks, invariants=True,
                                   **self.judging)
+        if not verdict["good"] and self.is_unreplayable(verdict["why"]):
+            harness.remove_files(target)
+            self.tally.count("unreplayable", how)
+            return
         if not verdict["good"]:
             harness.keep_evidence(f"live-{self.writer.version}-{self.name}-{number}",
                                   self.cb.repo, target)
@@ -128,11 +145,17 @@ class Copier:
         self.cb("restore", f"live@{done.json['label']}", target)
         return done.json["confirmed"]
 
+    def is_unreplayable(self, why):
+        return self.writer.version.startswith("1.5.") and UNREPLAYABLE in why
+
     def copy(self, target):
         done = self.cb("copy", self.writer.db, target, "--deadline", self.deadline,
-                       code=(DONE, BUSY))
+                       code=(DONE, BUSY, DAMAGED))
         if done.code == BUSY:
             return None
+        if done.code == DAMAGED:
+            assert self.is_unreplayable(done.error["message"]), done.out
+            return UNREPLAYABLE
         assert not os.path.exists(f"{target}.wal")
         return "copy"
 
@@ -156,6 +179,7 @@ def copies_under_load(version, place, judges, options, copies=COPIES, copiers=2,
         verdict = judges.ask(version, writer.db, acks=writer.acks(), invariants=True, **judging)
     assert verdict["good"], f"the writer's own database: {verdict['why']}"
     print(f"{version} {options}: {tally}")
+    tally.check()
     return tally
 
 
