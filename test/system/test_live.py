@@ -61,7 +61,7 @@ def test_cp_makes_bad_copies(version, place, judges):
 
 # ---- under load ---------------------------------------------------------------------------------
 
-# DuckDB 1.5 now and then writes a log that it cannot replay itself: of 700 exact images (the process
+# DuckDB 1.5 now and then writes a log that it cannot replay itself: of some hundred exact images (the process
 # stopped, its files copied, the process let go) stock 1.5.6 refused 2 with these words. A copy equals
 # such an image, so it is refused alike, until the next checkpoint. Seldom, or it is our fault.
 UNREPLAYABLE = "Conflict on tuple deletion"
