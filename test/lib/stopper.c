@@ -251,7 +251,7 @@ static void rewind_call(tracee *thread)
     struct user_regs_struct regs;
 
     if (ptrace(PTRACE_GETREGS, thread->tid, 0, &regs) != 0)
-        die("registers");
+        return; /* killed while it stood here */
     regs.rdx = thread->saved_length;
     regs.rax = regs.orig_rax;
     regs.rip -= 2;
@@ -374,8 +374,12 @@ static void at_entry(tracee *thread)
     struct __ptrace_syscall_info info;
     const call *found = NULL;
 
-    if (ptrace(PTRACE_GET_SYSCALL_INFO, thread->tid, (void *)sizeof info, &info) <= 0)
-        die("call information");
+    if (ptrace(PTRACE_GET_SYSCALL_INFO, thread->tid, (void *)sizeof info, &info) <= 0) {
+        if (errno != ESRCH)
+            die("call information");
+        resume(thread, PTRACE_CONT, 0); /* killed while it stood here */
+        return;
+    }
     for (size_t i = 0; i < CALLS; i++)
         if (calls[i].number == (long)info.seccomp.nr)
             found = &calls[i];

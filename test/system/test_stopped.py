@@ -82,7 +82,7 @@ class Visit:
         if prepared is not None:
             harness.set_up(self.version, self.db, self.db.with_suffix(".acks"), *common, *prepared)
         if engines.at_least(self.version, "1.5.0"):
-            if self.case == "checkpoints beside inserts":  # give them time to commit meanwhile
+            if "--turns" in under:  # give the others time to write and commit meanwhile
                 under = [*under, "--set", "SET debug_checkpoint_scan_sleep_ms = 30"]
             if self.case == "no log":
                 under = [*under, "--set", "SET auto_checkpoint_skip_wal_threshold = 0"]

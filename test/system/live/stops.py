@@ -1,5 +1,6 @@
 """A writer frozen after each call that changes its database: the Python side of lib/stopper.c."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -80,14 +81,19 @@ class Frozen:
         self.process.wait()
 
     def _tell(self, words):
-        self.process.stdin.write(words + "\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(words + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise AssertionError(f"the stopper ended by itself ({self.process.wait()}), after "
+                                 f"{self.last}: {self.said()}") from None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.process.stdin.close()  # kills a writer that still runs
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()  # kills a writer that still runs
         try:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
