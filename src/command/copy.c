@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define LEFT_OVER_US (INT64_C(24) * 3600 * 1000000)
+
 enum { HASH_BYTES_AT_ONCE = 1 << 20, NAMES_TRIED = 1000 };
 
 typedef struct owned_copy {
@@ -417,6 +419,35 @@ static void remove_partial(const copy *c)
     }
 }
 
+/* ".NAME.HEX.partial" and what stood beside it, of a copy to the same target that was killed. */
+static bool is_left_over(const copy *c, const char *name)
+{
+    char stem[NAME_MAX + 64];
+    struct stat at;
+    char path[CB_PATH_MAX];
+    cb_error ignored = {0};
+
+    snprintf(stem, sizeof(stem), ".%.160s.", cb_path_base(c->target));
+    if (!cb_has_prefix(name, stem) || strstr(name + strlen(stem), ".partial") == NULL ||
+        cb_path_join(c->folder, name, path, &ignored) != CB_OK)
+        return false;
+    return lstat(path, &at) == 0 && S_ISREG(at.st_mode) &&
+           (int64_t)at.st_mtim.tv_sec * 1000000 < cb_now_us(c->ctx) - LEFT_OVER_US;
+}
+
+/* A copy that works writes all the time: what has been still for a day belongs to none. */
+static void remove_left_overs(copy *c)
+{
+    DIR *folder = opendir(c->folder);
+    const struct dirent *entry;
+
+    for (entry = folder != NULL ? readdir(folder) : NULL; entry != NULL; entry = readdir(folder))
+        if (is_left_over(c, entry->d_name))
+            (void)unlinkat(dirfd(folder), entry->d_name, 0); /* it only takes space */
+    if (folder != NULL)
+        closedir(folder);
+}
+
 static cb_code name_partial(copy *c, cb_error *err)
 {
     uint8_t random[6];
@@ -441,6 +472,7 @@ static cb_code run(copy *c, cb_error *err)
         code = name_partial(c, err);
     if (code != CB_OK)
         return code;
+    remove_left_overs(c);
     code = make_partial(c, &has_log, err);
     if (code == CB_OK)
         code = fold(c, has_log, err);

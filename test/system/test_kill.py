@@ -115,6 +115,21 @@ def test_copy(faults, stage, force):
     stage.read_all()
 
 
+def test_copy_clears_up_after_killed_ones(tmp_path, history):
+    """What a killed copy to the same target left a day ago goes; what may be at work stays."""
+    db = history.place("one", tmp_path / "db.duckdb")
+    old = [tmp_path / f".copy.duckdb.0123456789ab.partial{end}" for end in ("", ".wal")]
+    young = tmp_path / ".copy.duckdb.ba9876543210.partial"
+    other = tmp_path / ".another.duckdb.0123456789ab.partial"
+    for path in [*old, young, other]:
+        path.write_text("left over")
+    for path in [*old, other]:
+        os.utime(path, (0, 0))
+    Canvasback(tmp_path)("copy", db, tmp_path / "copy.duckdb")
+    assert not any(path.exists() for path in old)
+    assert young.exists() and other.exists()
+
+
 def test_expire(faults, stage):
     stage.reset()
     stage.cb("backup", stage.db, "--name", "db")

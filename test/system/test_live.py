@@ -61,11 +61,12 @@ def test_cp_makes_bad_copies(version, place, judges):
 
 # ---- under load ---------------------------------------------------------------------------------
 
-# DuckDB 1.5 now and then writes a log that it cannot replay itself: of some hundred exact images (the process
-# stopped, its files copied, the process let go) stock 1.5.6 refused 2 with these words. A copy equals
-# such an image, so it is refused alike, until the next checkpoint. Seldom, or it is our fault.
+# DuckDB 1.5 now and then writes a log that it cannot replay itself: of some hundred exact images
+# (the process stopped, its files copied, the process let go) stock 1.5.6 refused 2 with these
+# words. A copy equals such an image, so it is refused alike, until the next checkpoint. More than
+# a few in a row would be our fault.
 UNREPLAYABLE = "Conflict on tuple deletion"
-UNREPLAYABLE_SHARE = 0.2
+UNREPLAYABLE_FEW, UNREPLAYABLE_SHARE = 3, 0.02
 
 
 class Tally:
@@ -89,7 +90,7 @@ class Tally:
 
     def check(self):
         """Few enough of the engine's own failures."""
-        assert self.unreplayable <= max(1, UNREPLAYABLE_SHARE * self.good), self
+        assert self.unreplayable <= max(UNREPLAYABLE_FEW, UNREPLAYABLE_SHARE * self.good), self
 
 
 class Copier:
