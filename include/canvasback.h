@@ -87,9 +87,27 @@ typedef struct cb_event {
 
 typedef void cb_event_sink(void *arg, const cb_event *event);
 
+/*
+ * Ask a person for a passphrase; `prompt` says for what. Fill `out` (size bytes, NUL-terminated)
+ * and return true; false: there is nobody to ask. Called from the thread that called the verb.
+ */
+typedef bool cb_ask(void *arg, const char *prompt, char *out, size_t size);
+
 typedef struct cb_settings {
     const char *repository; /* address; NULL: verbs that need one fail with CB_USAGE */
+    /* Further repositories that a backup is written to in the same pass; may be NULL. */
+    const char *const *more_repositories;
+    size_t more_repository_count;
+    /* Of an encrypted repository: the first of these that is set; else `ask`. */
+    const char *key_file; /* of a write-only host */
     const char *passphrase_file;
+    const char *passphrase_command; /* its standard output is the passphrase */
+    const char *passphrase;
+    cb_ask *ask; /* may be NULL */
+    void *ask_arg;
+    uint64_t limit_upload, limit_download; /* bytes a second to and from object stores; 0 none */
+    int64_t lock_for_us;                   /* object lock on what a kept backup needs; 0 none */
+    const char *cache_directory; /* disposable; NULL: $XDG_CACHE_HOME or ~/.cache, canvasback */
     const char *endpoint;
     const char *region;
     const char *access_key_id;
@@ -148,6 +166,15 @@ typedef struct cb_backup_request {
     const char *after;
 } cb_backup_request;
 
+/* One repository of several. */
+typedef struct cb_backup_place {
+    const char *address;
+    const char *label; /* of the backup there; NULL when it failed */
+    uint64_t new_bytes, stored_bytes, new_chunks;
+    bool created_repo;
+    cb_error error; /* code CB_OK when all went well */
+} cb_backup_place;
+
 typedef struct cb_backup_result {
     const char *name, *label, *source, *kind;
     int64_t started_us, point_us, finished_us;
@@ -159,6 +186,11 @@ typedef struct cb_backup_result {
     uint64_t damaged;  /* blocks stored although damaged (--allow-damage) */
     bool skipped;      /* --skip-if-busy, and it was */
     bool created_repo; /* the repository did not exist and was made */
+    /* When there were several repositories: one entry each, the first is cb_settings.repository.
+       The fields above are those of the first that succeeded. cb_backup fails only when all did;
+       otherwise look here. */
+    const cb_backup_place *places;
+    size_t place_count;
 } cb_backup_result;
 
 CB_API CB_MUST_USE cb_code cb_backup(cb_ctx *ctx, const cb_backup_request *request,
@@ -179,6 +211,7 @@ typedef struct cb_backup_info {
     const cb_pair *tags;
     size_t tag_count;
     const char *source, *host; /* where it came from */
+    int64_t locked_until_us;   /* object lock covers all it needs until then; 0 none; show only */
 } cb_backup_info;
 
 typedef struct cb_list_result {
@@ -209,6 +242,13 @@ CB_API CB_MUST_USE cb_code cb_show(cb_ctx *ctx, const char *backup /* NAME[@LABE
                                    cb_show_result **out, cb_error *err);
 CB_API void cb_show_result_free(cb_show_result *result);
 
+typedef struct cb_damage {
+    const char *backup; /* NAME@LABEL; NULL for check */
+    const char *item;
+    const char *chunk; /* chunk id in hex, or the block's number for check */
+    const char *reason;
+} cb_damage;
+
 /* ---- restore ---------------------------------------------------------------------------- */
 
 typedef struct cb_restore_request {
@@ -221,6 +261,7 @@ typedef struct cb_restore_request {
     bool no_verify;
     bool delete_extra; /* dir, with delta: remove what the backup does not have */
     bool mend;         /* duckdb: write the right checksum into torn metadata blocks */
+    bool salvage;      /* leave out what is damaged in the repository, and list it */
 } cb_restore_request;
 
 typedef struct cb_restore_result {
@@ -228,6 +269,8 @@ typedef struct cb_restore_result {
     int64_t point_us;
     bool planned; /* no target was given: `target` is the original place, nothing was written */
     uint64_t files, bytes_written, bytes_reused;
+    const cb_damage *lost; /* salvage: what could not be brought back; item and byte range */
+    size_t lost_count;
     double seconds;
 } cb_restore_result;
 
@@ -236,13 +279,6 @@ CB_API CB_MUST_USE cb_code cb_restore(cb_ctx *ctx, const cb_restore_request *req
 CB_API void cb_restore_result_free(cb_restore_result *result);
 
 /* ---- verify, check ---------------------------------------------------------------------- */
-
-typedef struct cb_damage {
-    const char *backup; /* NAME@LABEL; NULL for check */
-    const char *item;
-    const char *chunk; /* chunk id in hex, or the block's number for check */
-    const char *reason;
-} cb_damage;
 
 typedef struct cb_table_count {
     const char *backup;
@@ -253,10 +289,15 @@ typedef struct cb_table_count {
 typedef struct cb_verify_request {
     const char *backup; /* NAME[@LABEL], the latest without a label; NULL: all of the repository */
     bool deep;
+    double percent;     /* read only so much, the least recently verified first; 0: all */
+    uint64_t max_bytes; /* the same as bytes; 0: no bound */
+    bool schedule;      /* with deep: choose one backup by age and by when it was last opened */
 } cb_verify_request;
 
 typedef struct cb_verify_result {
     uint64_t backups, chunks, bytes;
+    uint64_t bytes_in_all; /* stored; what percent and max_bytes are measured against */
+    const char *chosen;    /* by schedule: NAME@LABEL; NULL */
     const cb_damage *damaged;
     size_t damaged_count;
     const cb_table_count *tables; /* deep only */
@@ -344,6 +385,93 @@ CB_API CB_MUST_USE cb_code cb_copy_file(cb_ctx *ctx, const cb_copy_request *requ
                                         cb_copy_result **out, cb_error *err);
 CB_API void cb_copy_result_free(cb_copy_result *result);
 
+/* ---- repository: keys, check, sync ------------------------------------------------------- */
+
+typedef struct cb_key_info {
+    char id[17];
+    const char *label; /* as given; "" none */
+    const char *host;  /* where it was added */
+    int64_t created_us;
+    bool write_only;
+    bool current; /* the one that opened the repository now */
+} cb_key_info;
+
+typedef struct cb_keys_result {
+    const cb_key_info *keys;
+    size_t count;
+} cb_keys_result;
+
+typedef enum cb_key_action {
+    CB_KEY_LIST,
+    CB_KEY_ADD,    /* a passphrase, or with write_only a key file */
+    CB_KEY_REMOVE, /* `id`; never the last that can read */
+    CB_KEY_CHANGE, /* another passphrase for the key that opened the repository */
+} cb_key_action;
+
+typedef struct cb_key_request {
+    cb_key_action action;
+    const char *id;    /* REMOVE: whole or an unambiguous prefix */
+    const char *label; /* ADD: for people; may be NULL */
+    bool write_only;   /* ADD */
+    const char *file;  /* ADD write_only: where the key file is made (mode 600; must not exist) */
+    /* ADD, CHANGE: the new passphrase, the first that is set; else settings.ask, twice. */
+    const char *new_passphrase_file;
+    const char *new_passphrase;
+} cb_key_request;
+
+/* All actions return the keys as they are afterwards. Errors: CB_USAGE when the repository is not
+   encrypted; CB_DENIED for a wrong passphrase. */
+CB_API CB_MUST_USE cb_code cb_repo_key(cb_ctx *ctx, const cb_key_request *request,
+                                       cb_keys_result **out, cb_error *err);
+CB_API void cb_keys_result_free(cb_keys_result *result);
+
+typedef enum cb_ability { CB_ABILITY_UNKNOWN, CB_ABILITY_YES, CB_ABILITY_NO } cb_ability;
+
+typedef struct cb_repo_check_result {
+    const char *address, *kind, *endpoint, *region;
+    const char *credentials; /* which were used, in words */
+    cb_ability writable, create_if_absent, versioning, object_lock, checksums;
+    int64_t retain_default_us;
+    int64_t round_trip_us;
+    uint64_t put_bytes_per_second, get_bytes_per_second, free_bytes /* UINT64_MAX: no limit */;
+    int64_t clock_skew_us; /* the store's clock minus ours */
+    bool is_repository;
+} cb_repo_check_result;
+
+CB_API CB_MUST_USE cb_code cb_repo_check(cb_ctx *ctx, cb_repo_check_result **out, cb_error *err);
+CB_API void cb_repo_check_result_free(cb_repo_check_result *result);
+
+typedef struct cb_sync_request {
+    const char *from, *to;      /* addresses */
+    const char *const *backups; /* NAME or NAME@LABEL; none: all */
+    size_t backup_count;
+    const char *to_passphrase_file; /* when it is not that of the settings */
+    const char *to_key_file;
+    bool no_create;
+    bool dry_run;
+} cb_sync_request;
+
+typedef struct cb_sync_entry {
+    const char *name, *label;
+    bool copied;          /* false: it was there already (or would be copied, dry_run) */
+    const char *to_label; /* its label there */
+} cb_sync_entry;
+
+typedef struct cb_sync_result {
+    const cb_sync_entry *entries;
+    size_t count;
+    uint64_t copied, present;
+    uint64_t chunks, new_chunks, new_bytes, stored_bytes;
+    const cb_damage *damaged; /* backups of `from` that could not be copied whole: left out */
+    size_t damaged_count;
+    double seconds;
+} cb_sync_result;
+
+/* Copy the backups that `to` does not have; each is complete there or not there. Repeatable. */
+CB_API CB_MUST_USE cb_code cb_repo_sync(cb_ctx *ctx, const cb_sync_request *request,
+                                        cb_sync_result **out, cb_error *err);
+CB_API void cb_sync_result_free(cb_sync_result *result);
+
 /* ---- repository ------------------------------------------------------------------------- */
 
 typedef struct cb_repo_result {
@@ -354,6 +482,8 @@ typedef struct cb_repo_result {
     uint64_t names, backups, packs, chunks;
     uint64_t stored_bytes; /* everything in the repository */
     uint64_t raw_bytes;    /* of the chunks, before compression */
+    const char *cipher;    /* "AES-256-GCM", ...; "" when not encrypted */
+    uint64_t keys;         /* key slots */
 } cb_repo_result;
 
 CB_API CB_MUST_USE cb_code cb_init(cb_ctx *ctx, bool encrypt, cb_repo_result **out, cb_error *err);
@@ -364,6 +494,8 @@ typedef struct cb_repair_result {
     uint64_t packs, chunks;
     const cb_damage *damaged; /* backups that are incomplete */
     size_t damaged_count;
+    uint64_t reverted; /* objects that were replaced or removed, brought back from a version */
+    uint64_t uploads_removed; /* abandoned parts of uploads */
 } cb_repair_result;
 
 /* Rebuild the index from the packs' footers and say which backups are incomplete. */

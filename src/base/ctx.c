@@ -57,7 +57,11 @@ static cb_code copy_settings(cb_ctx *ctx, const cb_settings *settings, cb_error 
 {
     const char **texts[] = {
         &ctx->settings.repository,
+        &ctx->settings.key_file,
         &ctx->settings.passphrase_file,
+        &ctx->settings.passphrase_command,
+        &ctx->settings.passphrase,
+        &ctx->settings.cache_directory,
         &ctx->settings.endpoint,
         &ctx->settings.region,
         &ctx->settings.access_key_id,
@@ -67,6 +71,20 @@ static cb_code copy_settings(cb_ctx *ctx, const cb_settings *settings, cb_error 
     };
 
     ctx->settings = *settings;
+    if (settings->more_repository_count > 0) {
+        const char **copies;
+        cb_code code = cb_arena_alloc(
+            &ctx->arena, settings->more_repository_count * sizeof(*copies), &copies, err);
+
+        if (code != CB_OK)
+            return code;
+        for (size_t i = 0; i < settings->more_repository_count; i++) {
+            code = cb_arena_text(&ctx->arena, settings->more_repositories[i], &copies[i], err);
+            if (code != CB_OK)
+                return code;
+        }
+        ctx->settings.more_repositories = copies;
+    }
     for (size_t i = 0; i < CB_LENGTH(texts); i++) {
         cb_code code = cb_arena_text(&ctx->arena, *texts[i], texts[i], err);
 

@@ -19,8 +19,9 @@ typedef struct cb_file_store {
 } cb_file_store;
 
 /* Writer: file_writer.c */
-CB_MUST_USE cb_code cb_file_store_put(cb_store *store, const char *key, cb_put_mode mode,
-                                      cb_writer **out, cb_error *err);
+CB_MUST_USE cb_code cb_file_store_put(cb_store *store, const char *key,
+                                      const cb_put_options *options, cb_writer **out,
+                                      cb_error *err);
 /* fsync the folder that holds `key`; CB_NOT_FOUND when there is none. */
 CB_MUST_USE cb_code cb_file_store_sync_parent(cb_file_store *self, const char *key, cb_error *err);
 /* The store's clock: the time that its file system writes into a file made now. */

@@ -367,8 +367,8 @@ static const cb_writer_ops file_writer_ops = {
     .free = file_writer_free,
 };
 
-cb_code cb_file_store_put(cb_store *store, const char *key, cb_put_mode mode, cb_writer **out,
-                          cb_error *err)
+cb_code cb_file_store_put(cb_store *store, const char *key, const cb_put_options *options,
+                          cb_writer **out, cb_error *err)
 {
     file_writer *writer;
     cb_code code;
@@ -380,7 +380,7 @@ cb_code cb_file_store_put(cb_store *store, const char *key, cb_put_mode mode, cb
         return cb_fail_memory(err, sizeof(*writer));
     writer->writer.ops = &file_writer_ops;
     writer->store = (cb_file_store *)store;
-    writer->mode = mode;
+    writer->mode = options->mode;
     memcpy(writer->key, key, strlen(key) + 1);
     code = make_temporary(writer->store, writer->temporary, sizeof(writer->temporary), &writer->fd,
                           err);

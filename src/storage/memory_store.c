@@ -149,8 +149,8 @@ static const cb_writer_ops memory_writer_ops = {
     .free = writer_free,
 };
 
-static cb_code memory_put(cb_store *store, const char *key, cb_put_mode mode, cb_writer **out,
-                          cb_error *err)
+static cb_code memory_put(cb_store *store, const char *key, const cb_put_options *options,
+                          cb_writer **out, cb_error *err)
 {
     memory_writer *writer = calloc(1, sizeof(*writer));
 
@@ -162,7 +162,7 @@ static cb_code memory_put(cb_store *store, const char *key, cb_put_mode mode, cb
     }
     writer->writer.ops = &memory_writer_ops;
     writer->store = of_store(store);
-    writer->mode = mode;
+    writer->mode = options->mode;
     *out = &writer->writer;
     return CB_OK;
 }

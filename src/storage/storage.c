@@ -16,8 +16,13 @@ static bool is_dots(const char *segment, size_t size)
            (size == 2 && segment[0] == '.' && segment[1] == '.');
 }
 
+static bool is_plain_char(char c)
+{
+    return (unsigned char)c >= 0x20 && c != 0x7f;
+}
+
 /* Segments up to the last, which may be empty only if `open_end` (a prefix). */
-static bool is_key(const char *text, bool open_end)
+static bool is_key(const char *text, bool open_end, bool (*is_char)(char c))
 {
     size_t begin = 0;
 
@@ -32,7 +37,7 @@ static bool is_key(const char *text, bool open_end)
             if (is_end)
                 return true;
             begin = i + 1;
-        } else if (!is_key_char(text[i])) {
+        } else if (!is_char(text[i])) {
             return false;
         }
     }
@@ -41,14 +46,26 @@ static bool is_key(const char *text, bool open_end)
 
 bool cb_key_is_valid(const char *key)
 {
-    return is_key(key, false);
+    return is_key(key, false, is_key_char);
+}
+
+bool cb_key_is_plain(const char *key)
+{
+    return is_key(key, false, is_plain_char);
 }
 
 static cb_code check_key(const char *key, cb_error *err)
 {
-    if (!cb_key_is_valid(key))
-        return cb_fail(err, CB_INTERNAL, "'%.64s' is not the key of an object", key);
+    if (!cb_key_is_plain(key))
+        return cb_fail(err, CB_USAGE, "'%.64s' cannot be the key of an object", key);
     return CB_OK;
+}
+
+static cb_code no_locks(cb_store *store, cb_error *err)
+{
+    cb_fail(err, CB_UNSUPPORTED, "'%s' cannot lock objects", cb_store_address(store));
+    cb_hint(err, "Object lock needs a bucket that was made with it, on S3 or a store like it.");
+    return err->code;
 }
 
 cb_code cb_store_get(cb_store *store, const char *key, uint64_t offset, uint64_t length,
@@ -64,15 +81,23 @@ cb_code cb_store_get(cb_store *store, const char *key, uint64_t offset, uint64_t
     return code;
 }
 
-cb_code cb_store_put(cb_store *store, const char *key, cb_put_mode mode, cb_writer **out,
-                     cb_error *err)
+cb_code cb_store_put_with(cb_store *store, const char *key, const cb_put_options *options,
+                          cb_writer **out, cb_error *err)
 {
     cb_code code = check_key(key, err);
 
     *out = NULL;
     if (code != CB_OK)
         return code;
-    return store->ops->put(store, key, mode, out, err);
+    if (options->retain_until_us != 0 && store->ops->retain == NULL)
+        return no_locks(store, err);
+    return store->ops->put(store, key, options, out, err);
+}
+
+cb_code cb_store_put(cb_store *store, const char *key, cb_put_mode mode, cb_writer **out,
+                     cb_error *err)
+{
+    return cb_store_put_with(store, key, &(cb_put_options){.mode = mode}, out, err);
 }
 
 cb_code cb_writer_write(cb_writer *writer, cb_bytes data, cb_error *err)
@@ -93,11 +118,11 @@ void cb_writer_free(cb_writer *writer)
         writer->ops->free(writer);
 }
 
-cb_code cb_store_put_bytes(cb_store *store, const char *key, cb_put_mode mode, cb_bytes data,
-                           cb_error *err)
+cb_code cb_store_put_bytes_with(cb_store *store, const char *key, const cb_put_options *options,
+                                cb_bytes data, cb_error *err)
 {
     cb_writer *writer;
-    cb_code code = cb_store_put(store, key, mode, &writer, err);
+    cb_code code = cb_store_put_with(store, key, options, &writer, err);
 
     if (code != CB_OK)
         return code;
@@ -108,10 +133,16 @@ cb_code cb_store_put_bytes(cb_store *store, const char *key, cb_put_mode mode, c
     return code;
 }
 
+cb_code cb_store_put_bytes(cb_store *store, const char *key, cb_put_mode mode, cb_bytes data,
+                           cb_error *err)
+{
+    return cb_store_put_bytes_with(store, key, &(cb_put_options){.mode = mode}, data, err);
+}
+
 cb_code cb_store_list(cb_store *store, const char *prefix, cb_object_visit *visit, void *arg,
                       cb_error *err)
 {
-    if (!is_key(prefix, true))
+    if (!is_key(prefix, true, is_plain_char))
         return cb_fail(err, CB_INTERNAL, "'%.64s' is not the beginning of a key", prefix);
     return store->ops->list(store, prefix, visit, arg, err);
 }
@@ -123,6 +154,157 @@ cb_code cb_store_remove(cb_store *store, const char *key, cb_error *err)
     if (code != CB_OK)
         return code;
     return store->ops->remove(store, key, err);
+}
+
+cb_code cb_store_remove_many(cb_store *store, const char *const *keys, size_t count, cb_error *err)
+{
+    cb_code code = CB_OK;
+
+    for (size_t i = 0; i < count && code == CB_OK; i++)
+        code = check_key(keys[i], err);
+    if (code == CB_OK && store->ops->remove_many != NULL)
+        return store->ops->remove_many(store, keys, count, err);
+    for (size_t i = 0; i < count && code == CB_OK; i++)
+        code = store->ops->remove(store, keys[i], err);
+    return code;
+}
+
+typedef struct size_search {
+    const char *key;
+    uint64_t *out;
+    bool found;
+} size_search;
+
+static cb_code look_for_size(void *arg, const cb_object *object, cb_error *err)
+{
+    size_search *search = arg;
+
+    (void)err;
+    if (strcmp(object->key, search->key) == 0) {
+        *search->out = object->size_bytes;
+        search->found = true;
+    }
+    return CB_OK;
+}
+
+cb_code cb_store_size(cb_store *store, const char *key, uint64_t *out, cb_error *err)
+{
+    size_search search = {key, out, false};
+    cb_code code = check_key(key, err);
+
+    *out = 0;
+    if (code == CB_OK && store->ops->size != NULL)
+        return store->ops->size(store, key, out, err);
+    if (code == CB_OK)
+        code = store->ops->list(store, key, look_for_size, &search, err);
+    if (code == CB_OK && !search.found)
+        return cb_fail(err, CB_NOT_FOUND, "there is no object '%s' in '%s'", key,
+                       cb_store_address(store));
+    return code;
+}
+
+cb_code cb_store_retain(cb_store *store, const char *key, int64_t until_us, cb_error *err)
+{
+    cb_code code = check_key(key, err);
+
+    if (code != CB_OK)
+        return code;
+    return store->ops->retain != NULL ? store->ops->retain(store, key, until_us, err)
+                                      : no_locks(store, err);
+}
+
+cb_code cb_store_retained(cb_store *store, const char *key, int64_t *until_us, cb_error *err)
+{
+    cb_code code = check_key(key, err);
+
+    *until_us = 0;
+    if (code != CB_OK || store->ops->retained == NULL)
+        return code;
+    return store->ops->retained(store, key, until_us, err);
+}
+
+/* ---- versions ---------------------------------------------------------------------------- */
+
+typedef struct version_visit {
+    cb_version_visit *visit;
+    void *arg;
+} version_visit;
+
+static cb_code visit_only_version(void *arg, const cb_object *object, cb_error *err)
+{
+    const version_visit *to = arg;
+    cb_version version = {.key = object->key,
+                          .id = "",
+                          .size_bytes = object->size_bytes,
+                          .modified_us = object->modified_us,
+                          .is_latest = true};
+
+    return to->visit(to->arg, &version, err);
+}
+
+cb_code cb_store_versions(cb_store *store, const char *prefix, cb_version_visit *visit, void *arg,
+                          cb_error *err)
+{
+    version_visit to = {visit, arg};
+
+    if (!is_key(prefix, true, is_plain_char))
+        return cb_fail(err, CB_INTERNAL, "'%.64s' is not the beginning of a key", prefix);
+    if (store->ops->versions != NULL)
+        return store->ops->versions(store, prefix, visit, arg, err);
+    return store->ops->list(store, prefix, visit_only_version, &to, err);
+}
+
+static cb_code no_versions(cb_store *store, cb_error *err)
+{
+    return cb_fail(err, CB_UNSUPPORTED, "'%s' keeps no older versions", cb_store_address(store));
+}
+
+cb_code cb_store_get_version(cb_store *store, const char *key, const char *version, uint64_t offset,
+                             uint64_t length, cb_buf *into, cb_error *err)
+{
+    size_t before = into->size;
+    cb_code code;
+
+    if (version[0] == '\0')
+        return cb_store_get(store, key, offset, length, into, err);
+    code = check_key(key, err);
+    if (code == CB_OK)
+        code = store->ops->get_version != NULL
+                   ? store->ops->get_version(store, key, version, offset, length, into, err)
+                   : no_versions(store, err);
+    if (code != CB_OK)
+        into->size = before;
+    return code;
+}
+
+cb_code cb_store_revert(cb_store *store, const char *key, const char *version, cb_error *err)
+{
+    cb_code code = check_key(key, err);
+
+    if (code != CB_OK)
+        return code;
+    return store->ops->revert != NULL ? store->ops->revert(store, key, version, err)
+                                      : no_versions(store, err);
+}
+
+/* ---- what it is ---------------------------------------------------------------------------- */
+
+void cb_store_facts_of(cb_store *store, cb_store_facts *out)
+{
+    memset(out, 0, sizeof(*out));
+    out->kind = "folder";
+    out->create_if_absent = CB_ANSWER_YES;
+    out->versioning = CB_ANSWER_NO;
+    out->object_lock = CB_ANSWER_NO;
+    if (store->ops->facts != NULL)
+        store->ops->facts(store, out);
+}
+
+void cb_store_traffic(cb_store *store, cb_traffic *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (store->ops->traffic != NULL)
+        store->ops->traffic(store, out);
 }
 
 cb_code cb_store_now(cb_store *store, int64_t *out_us, cb_error *err)

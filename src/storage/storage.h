@@ -23,6 +23,11 @@ typedef enum cb_put_mode {
     CB_PUT_NEW,     /* commit fails with CB_EXISTS if the key is taken, even by a racing writer */
 } cb_put_mode;
 
+typedef struct cb_put_options {
+    cb_put_mode mode;
+    int64_t retain_until_us; /* object lock: nobody may remove or replace it before; 0: none */
+} cb_put_options;
+
 typedef struct cb_object {
     const char *key;     /* borrowed: valid until the visitor returns */
     uint64_t size_bytes; /* as stored: compressed and encrypted */
@@ -31,6 +36,38 @@ typedef struct cb_object {
 
 /* Return CB_OK to continue; any other code ends the listing and is returned by cb_store_list. */
 typedef cb_code cb_object_visit(void *arg, const cb_object *object, cb_error *err);
+
+/* One version of an object in a store that keeps them. Borrowed until the visitor returns. */
+typedef struct cb_version {
+    const char *key;
+    const char *id; /* the store's own; "" where it has none */
+    uint64_t size_bytes;
+    int64_t modified_us;
+    bool is_latest;
+    bool is_removal; /* a delete marker: the key reads as gone */
+} cb_version;
+
+typedef cb_code cb_version_visit(void *arg, const cb_version *version, cb_error *err);
+
+typedef enum cb_answer { CB_ANSWER_UNKNOWN, CB_ANSWER_YES, CB_ANSWER_NO } cb_answer;
+
+/* What a store is and can do, as far as it is known without a request; see cb_store_probe. */
+typedef struct cb_store_facts {
+    const char *kind;      /* "folder", "s3", "gs", "az", "memory"; static */
+    char endpoint[512];    /* scheme, host and port that are spoken to; "" for a folder */
+    char region[64];       /* "" where there is none */
+    char credentials[256]; /* which source they came from, in words; never a value; "" none */
+    bool is_remote;        /* a request costs a round trip: few and large ones are better */
+    cb_answer create_if_absent, versioning, object_lock, checksums;
+    int64_t retain_default_us; /* the bucket's own default retention; 0 none or unknown */
+} cb_store_facts;
+
+/* Counted since the store was opened. */
+typedef struct cb_traffic {
+    uint64_t requests; /* every attempt counts */
+    uint64_t retries;
+    uint64_t sent_bytes, received_bytes; /* bodies */
+} cb_traffic;
 
 struct cb_writer {
     const struct cb_writer_ops *ops;
@@ -49,7 +86,7 @@ struct cb_store {
 typedef struct cb_store_ops {
     cb_code (*get)(cb_store *store, const char *key, uint64_t offset, uint64_t length, cb_buf *into,
                    cb_error *err);
-    cb_code (*put)(cb_store *store, const char *key, cb_put_mode mode, cb_writer **out,
+    cb_code (*put)(cb_store *store, const char *key, const cb_put_options *options, cb_writer **out,
                    cb_error *err);
     cb_code (*list)(cb_store *store, const char *prefix, cb_object_visit *visit, void *arg,
                     cb_error *err);
@@ -58,7 +95,20 @@ typedef struct cb_store_ops {
     cb_code (*free_space)(cb_store *store, uint64_t *out, cb_error *err);
     const char *(*address)(cb_store *store);
     void (*close)(cb_store *store);
-    cb_code (*stranger)(cb_store *store, char out[CB_KEY_MAX + 1], cb_error *err); /* or NULL */
+    /* What follows may be NULL: then the plain function in front says what that means. */
+    cb_code (*stranger)(cb_store *store, char out[CB_KEY_MAX + 1], cb_error *err);
+    cb_code (*remove_many)(cb_store *store, const char *const *keys, size_t count, cb_error *err);
+    cb_code (*size)(cb_store *store, const char *key, uint64_t *out, cb_error *err);
+    cb_code (*retain)(cb_store *store, const char *key, int64_t until_us, cb_error *err);
+    cb_code (*retained)(cb_store *store, const char *key, int64_t *until_us, cb_error *err);
+    cb_code (*versions)(cb_store *store, const char *prefix, cb_version_visit *visit, void *arg,
+                        cb_error *err);
+    cb_code (*get_version)(cb_store *store, const char *key, const char *version, uint64_t offset,
+                           uint64_t length, cb_buf *into, cb_error *err);
+    cb_code (*revert)(cb_store *store, const char *key, const char *version, cb_error *err);
+    cb_code (*look)(cb_store *store, cb_store_facts *out, cb_error *err);
+    void (*facts)(cb_store *store, cb_store_facts *out);
+    void (*traffic)(cb_store *store, cb_traffic *out);
 } cb_store_ops;
 
 /*
@@ -75,6 +125,10 @@ CB_MUST_USE cb_code cb_store_get(cb_store *store, const char *key, uint64_t offs
  */
 CB_MUST_USE cb_code cb_store_put(cb_store *store, const char *key, cb_put_mode mode,
                                  cb_writer **out, cb_error *err);
+/* The same with all options. Retention asked of a store without object lock: CB_UNSUPPORTED. */
+CB_MUST_USE cb_code cb_store_put_with(cb_store *store, const char *key,
+                                      const cb_put_options *options, cb_writer **out,
+                                      cb_error *err);
 CB_MUST_USE cb_code cb_writer_write(cb_writer *writer, cb_bytes data, cb_error *err);
 CB_MUST_USE cb_code cb_writer_commit(cb_writer *writer, cb_error *err);
 void cb_writer_free(cb_writer *writer); /* without commit leaves nothing behind; NULL is allowed */
@@ -83,12 +137,50 @@ void cb_writer_free(cb_writer *writer); /* without commit leaves nothing behind;
 CB_MUST_USE cb_code cb_store_put_bytes(cb_store *store, const char *key, cb_put_mode mode,
                                        cb_bytes data, cb_error *err);
 
+CB_MUST_USE cb_code cb_store_put_bytes_with(cb_store *store, const char *key,
+                                            const cb_put_options *options, cb_bytes data,
+                                            cb_error *err);
+
 /* Visit the objects whose key begins with `prefix`, in byte order of their keys. */
 CB_MUST_USE cb_code cb_store_list(cb_store *store, const char *prefix, cb_object_visit *visit,
                                   void *arg, cb_error *err);
 
 /* Remove `key`; CB_OK also when there was none, so that an interrupted removal can be repeated. */
 CB_MUST_USE cb_code cb_store_remove(cb_store *store, const char *key, cb_error *err);
+
+/* Remove many, in as few requests as the store allows; stops at the first failure. */
+CB_MUST_USE cb_code cb_store_remove_many(cb_store *store, const char *const *keys, size_t count,
+                                         cb_error *err);
+
+/* Bytes of an object. Errors: CB_NOT_FOUND. */
+CB_MUST_USE cb_code cb_store_size(cb_store *store, const char *key, uint64_t *out, cb_error *err);
+
+/*
+ * Object lock: nobody may remove this version of `key` before `until_us` (only ever later than it
+ * was). Errors: CB_UNSUPPORTED where the store or the bucket has none; CB_NOT_FOUND; CB_DENIED.
+ */
+CB_MUST_USE cb_code cb_store_retain(cb_store *store, const char *key, int64_t until_us,
+                                    cb_error *err);
+/* *until_us 0: it is not locked, or the store has no locks. */
+CB_MUST_USE cb_code cb_store_retained(cb_store *store, const char *key, int64_t *until_us,
+                                      cb_error *err);
+
+/*
+ * All versions of all objects whose key begins with `prefix`, by key, newest first. A store that
+ * keeps none visits each object once, with id "". revert makes an older version the one that reads
+ * see, by a copy: nothing is removed.
+ */
+CB_MUST_USE cb_code cb_store_versions(cb_store *store, const char *prefix, cb_version_visit *visit,
+                                      void *arg, cb_error *err);
+CB_MUST_USE cb_code cb_store_get_version(cb_store *store, const char *key, const char *version,
+                                         uint64_t offset, uint64_t length, cb_buf *into,
+                                         cb_error *err);
+CB_MUST_USE cb_code cb_store_revert(cb_store *store, const char *key, const char *version,
+                                    cb_error *err);
+
+/* What is known without a request. */
+void cb_store_facts_of(cb_store *store, cb_store_facts *out);
+void cb_store_traffic(cb_store *store, cb_traffic *out); /* all zero for a folder */
 
 /* "Now" by the clock that stamps modified_us. */
 CB_MUST_USE cb_code cb_store_now(cb_store *store, int64_t *out_us, cb_error *err);
@@ -102,19 +194,39 @@ CB_MUST_USE cb_code cb_store_stranger(cb_store *store, char out[CB_KEY_MAX + 1],
 const char *cb_store_address(cb_store *store); /* as people write it; owned by the store */
 void cb_store_close(cb_store *store);          /* NULL is allowed */
 
-bool cb_key_is_valid(const char *key);
+bool cb_key_is_valid(const char *key); /* of a repository's object */
 
 /*
- * Open the place that `address` names (design: path, file:///...; others come as they are built:
- * CB_UNSUPPORTED). `make`: make the folder if it is missing, else CB_NOT_FOUND.
- * A place that is not a folder is CB_UNSUPPORTED. One that can neither link(2) nor
- * renameat2(RENAME_NOREPLACE) is CB_UNSUPPORTED at the first commit with CB_PUT_NEW, so that
- * read-only places can still be read. Keys under "tmp/" are the file store's own.
+ * Keys that are not a repository's (a plain file in a bucket): any bytes but NUL and control
+ * characters, no empty, "." or ".." segment, at most CB_KEY_MAX. All calls take such keys; a
+ * listing of a folder shows only valid ones.
+ */
+bool cb_key_is_plain(const char *key);
+
+/*
+ * Open the place that `address` names (place.h). `make`: make the folder if it is missing, else
+ * CB_NOT_FOUND; a bucket is never made. A place that is not a folder is CB_UNSUPPORTED. One that
+ * can neither link(2) nor renameat2(RENAME_NOREPLACE) is CB_UNSUPPORTED at the first commit with
+ * CB_PUT_NEW, so that read-only places can still be read. Keys under "tmp/" are the file store's
+ * own. Errors besides: CB_USAGE (no such kind of place), CB_DENIED (no credentials, or refused).
  */
 CB_MUST_USE cb_code cb_store_open(cb_ctx *ctx, const char *address, bool make, cb_store **out,
                                   cb_error *err);
 
-/* The kinds, each in its own file. */
+/*
+ * Try what the store can do, with objects below `probe/` that are removed again: create if absent
+ * (two in a row, then eight at once), listing at once, ranged read, a wrong checksum refused,
+ * versioning and object lock. Read-only places answer what can be known. Speeds in bytes a second,
+ * 0 where nothing was measured.
+ */
+typedef struct cb_store_speed {
+    uint64_t put_bytes_per_second, get_bytes_per_second;
+    int64_t round_trip_us; /* of a small read */
+} cb_store_speed;
+CB_MUST_USE cb_code cb_store_probe(cb_ctx *ctx, cb_store *store, cb_store_facts *facts,
+                                   cb_store_speed *speed, cb_error *err);
+
+/* The kinds, each in its own file or folder. */
 CB_MUST_USE cb_code cb_file_store_open(cb_ctx *ctx, const char *path, bool make, cb_store **out,
                                        cb_error *err);
 CB_MUST_USE cb_code cb_memory_store_new(cb_ctx *ctx, cb_store **out, cb_error *err);

@@ -95,8 +95,8 @@ static const cb_writer_ops fault_writer_ops = {
     .free = fault_writer_free,
 };
 
-static cb_code fault_put(cb_store *store, const char *key, cb_put_mode mode, cb_writer **out,
-                         cb_error *err)
+static cb_code fault_put(cb_store *store, const char *key, const cb_put_options *options,
+                         cb_writer **out, cb_error *err)
 {
     fault_store *self = of_store(store);
     fault_writer *writer;
@@ -109,7 +109,7 @@ static cb_code fault_put(cb_store *store, const char *key, cb_put_mode mode, cb_
         return cb_fail_memory(err, sizeof(*writer));
     writer->writer.ops = &fault_writer_ops;
     writer->store = self;
-    code = cb_store_put(self->inner, key, mode, &writer->inner, err);
+    code = cb_store_put_with(self->inner, key, options, &writer->inner, err);
     if (code != CB_OK)
         free(writer);
     else

@@ -95,10 +95,10 @@ static cb_code plain_get(cb_store *store, const char *key, uint64_t offset, uint
     return cb_store_get(inner_of(store), key, offset, length, into, err);
 }
 
-static cb_code plain_put(cb_store *store, const char *key, cb_put_mode mode, cb_writer **out,
-                         cb_error *err)
+static cb_code plain_put(cb_store *store, const char *key, const cb_put_options *options,
+                         cb_writer **out, cb_error *err)
 {
-    return cb_store_put(inner_of(store), key, mode, out, err);
+    return cb_store_put_with(inner_of(store), key, options, out, err);
 }
 
 static cb_code plain_list(cb_store *store, const char *prefix, cb_object_visit *visit, void *arg,
@@ -132,9 +132,14 @@ static void plain_close(cb_store *store)
     free(store);
 }
 
-static const cb_store_ops plain_ops = {plain_get,     plain_put,   plain_list,
-                                       plain_remove,  plain_now,   plain_free_space,
-                                       plain_address, plain_close, NULL};
+static const cb_store_ops plain_ops = {.get = plain_get,
+                                       .put = plain_put,
+                                       .list = plain_list,
+                                       .remove = plain_remove,
+                                       .now = plain_now,
+                                       .free_space = plain_free_space,
+                                       .address = plain_address,
+                                       .close = plain_close};
 
 static cb_repo *open_repo(world *w, cb_store *store)
 {
@@ -336,8 +341,8 @@ static void gate_writer_free(cb_writer *writer)
 
 static const cb_writer_ops gate_writer_ops = {gate_write, gate_commit, gate_writer_free};
 
-static cb_code gate_put(cb_store *store, const char *key, cb_put_mode mode, cb_writer **out,
-                        cb_error *err)
+static cb_code gate_put(cb_store *store, const char *key, const cb_put_options *options,
+                        cb_writer **out, cb_error *err)
 {
     gate_writer *writer = calloc(1, sizeof(*writer));
 
@@ -345,7 +350,7 @@ static cb_code gate_put(cb_store *store, const char *key, cb_put_mode mode, cb_w
         return cb_fail_memory(err, sizeof(*writer));
     writer->writer.ops = &gate_writer_ops;
     writer->actor = (actor *)store;
-    writer->mode = mode;
+    writer->mode = options->mode;
     snprintf(writer->key, sizeof(writer->key), "%s", key);
     *out = &writer->writer;
     return CB_OK;
@@ -371,9 +376,14 @@ static void gate_close(cb_store *store)
     (void)store; /* lives in the actor */
 }
 
-static const cb_store_ops gate_ops = {gate_get,     gate_put,   gate_list,
-                                      gate_remove,  gate_now,   gate_free_space,
-                                      gate_address, gate_close, NULL};
+static const cb_store_ops gate_ops = {.get = gate_get,
+                                      .put = gate_put,
+                                      .list = gate_list,
+                                      .remove = gate_remove,
+                                      .now = gate_now,
+                                      .free_space = gate_free_space,
+                                      .address = gate_address,
+                                      .close = gate_close};
 
 /* ---- what actors do ---------------------------------------------------------------------- */
 

@@ -423,12 +423,12 @@ static void test_packs_do_not_wait_for_each_other(void **state)
 
 static const cb_store_ops *real_ops;
 
-static cb_code put_no_pack(cb_store *store, const char *key, cb_put_mode mode, cb_writer **out,
-                           cb_error *err)
+static cb_code put_no_pack(cb_store *store, const char *key, const cb_put_options *options,
+                           cb_writer **out, cb_error *err)
 {
     if (strncmp(key, "pack/", strlen("pack/")) == 0)
         return cb_fail(err, CB_NO_SPACE, "no space for '%s'", key);
-    return real_ops->put(store, key, mode, out, err);
+    return real_ops->put(store, key, options, out, err);
 }
 
 /* What is wholly dead goes though there is no room to rewrite the rest; that follows later. */
