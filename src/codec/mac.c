@@ -30,31 +30,6 @@ void cb_hmac_sha256(const void *key, size_t key_size, cb_bytes data, uint8_t out
         abort();
 }
 
-cb_code cb_base64url(cb_buf *into, cb_bytes data, cb_error *err)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    uint64_t size;
-    cb_code code;
-
-    if (!cb_mul_u64(data.size, 4, &size) || size > SIZE_MAX - 3)
-        return cb_fail(err, CB_TOO_LARGE, "%zu bytes are too many for base64", data.size);
-    code = cb_buf_reserve(into, (size_t)(size + 2) / 3, err);
-    if (code != CB_OK)
-        return code;
-    for (size_t at = 0; at < data.size; at += 3) {
-        size_t left = data.size - at;
-        unsigned group = (unsigned)data.data[at] << 16;
-
-        if (left > 1)
-            group |= (unsigned)data.data[at + 1] << 8;
-        if (left > 2)
-            group |= data.data[at + 2];
-        for (size_t digit = 0; digit <= (left < 3 ? left : 3); digit++)
-            into->data[into->size++] = (uint8_t)digits[group >> (18 - 6 * digit) & 63];
-    }
-    return CB_OK;
-}
-
 static void free_bio(BIO **bio)
 {
     BIO_free(*bio);

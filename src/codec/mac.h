@@ -1,5 +1,5 @@
 /*
- * mac.h - what requests to clouds are signed with: HMAC-SHA256, RS256 and base64url (libcrypto).
+ * mac.h - what requests to clouds are signed with: HMAC-SHA256 and RS256 (libcrypto).
  *
  * Threads: any.
  */
@@ -12,9 +12,6 @@ enum { CB_HMAC_BYTES = 32 };
 
 /* RFC 2104 with SHA-256. `key` may have any size, 0 too. */
 void cb_hmac_sha256(const void *key, size_t key_size, cb_bytes data, uint8_t out[CB_HMAC_BYTES]);
-
-/* Append RFC 4648 base64url, without padding. After an error `into` is as it was. */
-CB_MUST_USE cb_code cb_base64url(cb_buf *into, cb_bytes data, cb_error *err);
 
 /*
  * Append the raw RS256 signature of `data` (RSASSA-PKCS1-v1_5 with SHA-256, RFC 7518 section 3.3)
