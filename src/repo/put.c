@@ -1,14 +1,14 @@
 /*
  * Storing chunks: known already, or compressed by the calling thread and appended to the one pack
- * of its kind that is being filled. A full pack goes to the committer, which makes it durable
- * while the workers fill the next: they wait only when three packs are ahead of it.
+ * of its kind that is being filled. A full pack goes to a committer, which makes it durable while
+ * the workers fill the next; a remote store gets three packs at once.
  *
  * A chunk is entered as known before it is stored, so that two threads which put the same one store
  * it once. The promise is kept by failing the whole session when any pack fails.
  */
 #include "repo/session_internal.h"
 
-enum { PENDING_CHUNKS_MAX = 1 << 17, ADOPT_CHUNKS_MAX = 1 << 17 };
+enum { PENDING_CHUNKS_MAX = 1 << 17, ADOPT_CHUNKS_MAX = 1 << 17, META_BYTES_REMOTE = 16 << 20 };
 
 #define PENDING_BYTES_MAX ((uint64_t)1 << 30)
 
@@ -102,36 +102,45 @@ bool cb_session_has(cb_session *session, const cb_hash *id)
 
 /* ---- packs ------------------------------------------------------------------------------ */
 
-static cb_code write_pending(cb_session *session, cb_error *err)
+static cb_code write_index(cb_session *session, cb_index_builder *builder, cb_error *err)
 {
     uint8_t id[CB_PACK_ID_BYTES];
-    cb_code code;
 
-    if (session->pending.pack_count == 0)
+    if (builder->pack_count == 0)
         return CB_OK;
-    code = cb_index_object_write(session->repo, session->id, &session->pending, id, err);
+    return cb_index_object_write(session->repo, session->id, builder, id, err);
+}
+
+/* When no committer is at work. */
+static cb_code write_pending(cb_session *session, cb_error *err)
+{
+    cb_code code = write_index(session, &session->pending, err);
+
     if (code != CB_OK)
         return code;
+    session->has_written |= session->pending.pack_count > 0;
     cb_index_builder_clear(&session->pending);
     session->pending_bytes = 0;
-    session->has_written = true;
     return CB_OK;
 }
 
-/* Make a pack durable and remember what the index must say of it; frees the pack. */
-static cb_code finish_pack(cb_session *session, cb_pack_writer *pack, cb_error *err)
+/* Under pack_lock: what the index must say of a pack that is durable; *full takes what is enough
+   for an index object of its own. */
+static cb_code note_pack(cb_session *session, const cb_pack_writer *pack, cb_index_builder *full,
+                         cb_error *err)
 {
-    cb_code code = cb_pack_finish(pack, err);
+    cb_code code = cb_index_builder_add(&session->pending, pack->id, pack->kind, pack->entries,
+                                        pack->count, err);
 
-    if (code == CB_OK)
-        code = cb_index_builder_add(&session->pending, pack->id, pack->kind, pack->entries,
-                                    pack->count, err);
     session->pending_bytes += pack->size_bytes;
-    cb_pack_free(pack);
-    if (code == CB_OK && (session->pending_bytes >= PENDING_BYTES_MAX ||
-                          session->pending.count >= PENDING_CHUNKS_MAX))
-        code = write_pending(session, err);
-    return code;
+    if (code != CB_OK ||
+        (session->pending_bytes < PENDING_BYTES_MAX && session->pending.count < PENDING_CHUNKS_MAX))
+        return code;
+    *full = session->pending;
+    memset(&session->pending, 0, sizeof(session->pending));
+    session->pending_bytes = 0;
+    session->has_written = true;
+    return CB_OK;
 }
 
 static void remember_failure(cb_session *session, const cb_error *err)
@@ -140,32 +149,49 @@ static void remember_failure(cb_session *session, const cb_error *err)
         session->failure = *err;
 }
 
+/* Under pack_lock, which is released while the store is asked. Frees the pack. */
+static cb_code finish_pack(cb_session *session, cb_pack_writer *pack, cb_error *err)
+{
+    cb_index_builder full = {0};
+    cb_code code;
+
+    session->finishing++;
+    pthread_mutex_unlock(&session->pack_lock);
+    code = cb_pack_finish(pack, err);
+    pthread_mutex_lock(&session->pack_lock);
+    if (code == CB_OK)
+        code = note_pack(session, pack, &full, err);
+    pthread_mutex_unlock(&session->pack_lock);
+    cb_pack_free(pack);
+    if (code == CB_OK)
+        code = write_index(session, &full, err);
+    cb_index_builder_free(&full);
+    pthread_mutex_lock(&session->pack_lock);
+    session->finishing--;
+    if (code != CB_OK)
+        remember_failure(session, err);
+    pthread_cond_broadcast(&session->pack_changed);
+    return code;
+}
+
 static void *commit_packs(void *arg)
 {
     cb_session *session = arg;
 
     pthread_mutex_lock(&session->pack_lock);
-    for (;;) {
+    while (!session->committer_stop) {
         cb_pack_writer *pack;
         cb_error err = {0};
-        cb_code code;
 
-        while (session->sealed_count == 0 && !session->committer_stop)
+        if (session->sealed_count == 0) {
             pthread_cond_wait(&session->pack_changed, &session->pack_lock);
-        if (session->committer_stop)
-            break;
+            continue;
+        }
         pack = session->sealed[0];
         session->sealed_count--;
         memmove(&session->sealed[0], &session->sealed[1],
                 session->sealed_count * sizeof(session->sealed[0]));
-        session->finishing = true;
-        pthread_mutex_unlock(&session->pack_lock);
-        code = finish_pack(session, pack, &err);
-        pthread_mutex_lock(&session->pack_lock);
-        session->finishing = false;
-        if (code != CB_OK)
-            remember_failure(session, &err);
-        pthread_cond_broadcast(&session->pack_changed);
+        cb_ignore(finish_pack(session, pack, &err)); /* the session remembers its first failure */
     }
     pthread_mutex_unlock(&session->pack_lock);
     return NULL;
@@ -173,42 +199,94 @@ static void *commit_packs(void *arg)
 
 void cb_session_stop_committer(cb_session *session)
 {
-    if (!session->has_committer)
-        return;
     pthread_mutex_lock(&session->pack_lock);
     session->committer_stop = true;
     pthread_cond_broadcast(&session->pack_changed);
     pthread_mutex_unlock(&session->pack_lock);
-    pthread_join(session->committer, NULL);
-    session->has_committer = false;
+    while (session->committer_count > 0)
+        pthread_join(session->committers[--session->committer_count], NULL);
 }
 
-/* Hand the pack of `kind` on; under pack_lock, which is released while waiting. */
+/* One thread more than packs are under way, up to as many as serve this kind of store. */
+static cb_code start_committer(cb_session *session, cb_error *err)
+{
+    if (session->committer_count == session->committers_wanted ||
+        session->committer_count > session->sealed_count + session->finishing)
+        return CB_OK;
+    if (pthread_create(&session->committers[session->committer_count], NULL, commit_packs,
+                       session) != 0)
+        return session->committer_count > 0
+                   ? CB_OK
+                   : cb_fail(err, CB_NO_MEMORY, "no thread to finish packs");
+    session->committer_count++;
+    return CB_OK;
+}
+
+/*
+ * A folder's writer streams: what waits costs nothing, and one thread's fsyncs are enough. A remote
+ * store's writer holds a pack until it is sent: none waits, so that filling one of each kind and
+ * sending three is all the memory there is.
+ */
+static bool has_room(const cb_session *session)
+{
+    return session->committers_wanted > 1
+               ? session->sealed_count + session->finishing < session->committers_wanted
+               : session->sealed_count < CB_SEALED_MAX;
+}
+
+/* Hand the pack of `kind` on, once there is room; under pack_lock, released while waiting. While it
+   waits the pack stays where it is, so that nobody begins another. */
 static cb_code seal(cb_session *session, cb_pack_kind kind, cb_error *err)
 {
     cb_pack_writer **filling = &session->filling[kind - CB_PACK_DATA];
     cb_pack_writer *pack = *filling;
+    cb_code code;
 
-    *filling = NULL;
-    if (session->request.single_threaded)
+    if (session->request.single_threaded) {
+        *filling = NULL;
         return finish_pack(session, pack, err);
-    if (!session->has_committer) {
-        if (pthread_create(&session->committer, NULL, commit_packs, session) != 0) {
-            cb_pack_free(pack);
-            return cb_fail(err, CB_NO_MEMORY, "no thread to finish packs");
-        }
-        session->has_committer = true;
     }
-    while (session->sealed_count == CB_SEALED_MAX && session->failure.code == CB_OK)
-        pthread_cond_wait(&session->pack_changed, &session->pack_lock);
-    if (session->failure.code != CB_OK) {
-        cb_pack_free(pack);
-        *err = session->failure;
-        return err->code;
-    }
+    code = start_committer(session, err);
+    if (code != CB_OK)
+        return code;
     session->sealed[session->sealed_count++] = pack;
+    *filling = NULL;
     pthread_cond_broadcast(&session->pack_changed);
     return CB_OK;
+}
+
+static bool is_full(const cb_session *session, cb_pack_kind kind)
+{
+    const cb_pack_writer *pack = session->filling[kind - CB_PACK_DATA];
+    uint64_t limit = session->request.pack_bytes;
+
+    if (kind == CB_PACK_META && session->committers_wanted > 1 && limit > META_BYTES_REMOTE)
+        limit = META_BYTES_REMOTE;
+    return pack != NULL && (pack->size_bytes >= limit || pack->count >= CB_PACK_CHUNKS_MAX);
+}
+
+static cb_code first_failure(const cb_session *session, cb_error *err)
+{
+    if (session->failure.code != CB_OK)
+        *err = session->failure;
+    return session->failure.code;
+}
+
+/* Wait until the pack of `kind` is not full. */
+static cb_code make_room(cb_session *session, cb_pack_kind kind, cb_error *err)
+{
+    for (;;) {
+        cb_code code = first_failure(session, err);
+
+        if (code != CB_OK || !is_full(session, kind))
+            return code;
+        if (has_room(session) || session->request.single_threaded)
+            code = seal(session, kind, err);
+        else
+            pthread_cond_wait(&session->pack_changed, &session->pack_lock);
+        if (code != CB_OK)
+            return code;
+    }
 }
 
 static cb_code open_pack(cb_session *session, cb_pack_kind kind, cb_error *err)
@@ -225,18 +303,15 @@ static cb_code append_locked(cb_session *session, cb_pack_kind kind, cb_pack_ent
                              cb_bytes stored, cb_error *err)
 {
     cb_pack_writer **filling = &session->filling[kind - CB_PACK_DATA];
-    cb_code code = CB_OK;
+    cb_code code = make_room(session, kind, err);
 
-    if (session->failure.code != CB_OK) {
-        *err = session->failure;
-        return err->code;
-    }
-    if (*filling == NULL)
+    if (code == CB_OK && *filling == NULL)
         code = open_pack(session, kind, err);
     if (code == CB_OK)
         code = cb_pack_append(*filling, entry, stored, err);
-    if (code == CB_OK && ((*filling)->size_bytes >= session->request.pack_bytes ||
-                          (*filling)->count >= CB_PACK_CHUNKS_MAX))
+    /* A full one goes at once if it can; else the next who comes waits for it. */
+    if (code == CB_OK && is_full(session, kind) &&
+        (has_room(session) || session->request.single_threaded))
         code = seal(session, kind, err);
     if (code != CB_OK)
         remember_failure(session, err);
@@ -369,20 +444,31 @@ cb_session_counts cb_session_counts_of(cb_session *session)
 
 /* ---- flush ------------------------------------------------------------------------------ */
 
+static cb_code seal_last(cb_session *session, cb_pack_kind kind, cb_error *err)
+{
+    cb_code code = first_failure(session, err);
+
+    while (code == CB_OK && !has_room(session) && !session->request.single_threaded) {
+        pthread_cond_wait(&session->pack_changed, &session->pack_lock);
+        code = first_failure(session, err);
+    }
+    if (code != CB_OK || session->filling[kind - CB_PACK_DATA] == NULL)
+        return code;
+    return seal(session, kind, err);
+}
+
 static cb_code flush_packs(cb_session *session, cb_error *err)
 {
-    cb_code code = CB_OK;
+    cb_code code;
 
     pthread_mutex_lock(&session->pack_lock);
-    for (size_t i = 0; i < CB_LENGTH(session->filling) && code == CB_OK; i++)
-        if (session->filling[i] != NULL && session->failure.code == CB_OK)
-            code = seal(session, (cb_pack_kind)(CB_PACK_DATA + i), err);
-    while ((session->sealed_count > 0 && session->failure.code == CB_OK) || session->finishing)
+    code = seal_last(session, CB_PACK_DATA, err);
+    if (code == CB_OK)
+        code = seal_last(session, CB_PACK_META, err);
+    while ((session->sealed_count > 0 && session->failure.code == CB_OK) || session->finishing > 0)
         pthread_cond_wait(&session->pack_changed, &session->pack_lock);
-    if (code == CB_OK && session->failure.code != CB_OK) {
-        *err = session->failure;
-        code = err->code;
-    }
+    if (code == CB_OK)
+        code = first_failure(session, err);
     if (code != CB_OK)
         remember_failure(session, err);
     pthread_mutex_unlock(&session->pack_lock);

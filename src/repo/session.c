@@ -313,6 +313,7 @@ cb_code cb_session_open(cb_repo *repo, const cb_session_request *request, cb_ses
                         cb_error *err)
 {
     cb_session *session;
+    cb_store_facts facts;
     cb_code code;
 
     *out = NULL;
@@ -327,6 +328,8 @@ cb_code cb_session_open(cb_repo *repo, const cb_session_request *request, cb_ses
     snprintf(session->name, sizeof(session->name), "%s", request->name);
     session->request.name = session->name;
     session->request.single_threaded |= repo->single_threaded;
+    cb_store_facts_of(repo->store, &facts);
+    session->committers_wanted = facts.is_remote ? CB_COMMITTERS_MAX : 1;
     if (session->request.started_us == 0)
         session->request.started_us = cb_now_us(repo->ctx);
     if (session->request.pack_bytes == 0)

@@ -3,7 +3,9 @@
  * ends it, lock.c waits for others, put.c stores chunks, items.c the item table, commit.c commits.
  *
  * Memory: one compressed chunk per worker, 16 bytes per new chunk, 48 per chunk of the packs that
- *         no index object names yet (at most about 1 GiB of packs).
+ *         no index object names yet (at most about 1 GiB of packs). Where the store's writer holds
+ *         what it was given until commit (a remote store): one data pack and half a metadata pack
+ *         being filled, three being sent, so at most 4.5 x 32 MiB.
  */
 #ifndef CB_REPO_SESSION_INTERNAL_H
 #define CB_REPO_SESSION_INTERNAL_H
@@ -12,7 +14,7 @@
 
 #include <stdlib.h>
 
-enum { CB_SEALED_MAX = 3, CB_PACK_BYTES_DEFAULT = 32 << 20 };
+enum { CB_SEALED_MAX = 3, CB_COMMITTERS_MAX = 3, CB_PACK_BYTES_DEFAULT = 32 << 20 };
 
 typedef struct cb_item_writer {
     cb_buf chunk; /* records of the chunk that is being filled */
@@ -63,13 +65,14 @@ struct cb_session {
     cb_pack_writer *filling[2]; /* data, meta */
     cb_pack_writer *sealed[CB_SEALED_MAX];
     size_t sealed_count;
-    bool finishing; /* the committer is at work on one that it took */
+    unsigned finishing; /* taken by committers, which are at work on them */
     bool committer_stop;
-    bool has_committer;
-    pthread_t committer;
+    unsigned committers_wanted;
+    unsigned committer_count;
+    pthread_t committers[CB_COMMITTERS_MAX];
 
-    cb_index_builder pending; /* packs that are durable and in no index object; of the committer,
-                                 and of the coordinator once the committer is idle */
+    cb_index_builder pending; /* packs that are durable and in no index object; pack_lock guards it
+                                 while committers are at work */
     uint64_t pending_bytes;
     bool has_written; /* an index object */
 };
