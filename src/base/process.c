@@ -1,6 +1,7 @@
 /*
- * process.c - hooks run in a process group of their own, so that cancelling reaches all that they
- * started. Their input is a memory file: no pipe to fill, no SIGPIPE, nothing on disk.
+ * process.c - commands run in a process group of their own, so that cancelling reaches all that
+ * they started. Their input and output are memory files: no pipe to fill, no SIGPIPE, nothing on
+ * disk.
  */
 #include "base/process.h"
 
@@ -75,7 +76,7 @@ static cb_code open_input(const char *input, int *out, cb_error *err)
     return code;
 }
 
-static int spawn_shell(const char *command, int input, char **environment, pid_t *out)
+static int spawn_shell(const char *command, int input, int output, char **environment, pid_t *out)
 {
     char *const arguments[] = {(char[]){"sh"}, (char[]){"-c"}, strdup(command), NULL};
     posix_spawn_file_actions_t actions;
@@ -92,7 +93,7 @@ static int spawn_shell(const char *command, int input, char **environment, pid_t
     }
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
                                               POSIX_SPAWN_SETSIGDEF);
@@ -134,10 +135,33 @@ static void stop_group(pid_t child)
     kill(-child, SIGKILL); /* what the shell left running */
 }
 
-static cb_code wait_for(cb_ctx *ctx, pid_t child, int *status, cb_error *err)
+/* What a command may take. */
+typedef struct output_bounds {
+    int64_t timeout_us; /* 0: no limit */
+    int output;         /* a memory file; -1: none */
+    uint64_t output_max;
+} output_bounds;
+
+static cb_code check_bounds(const output_bounds *bounds, int64_t started_us, cb_error *err)
+{
+    struct stat facts;
+
+    if (bounds->output >= 0 &&
+        (fstat(bounds->output, &facts) != 0 || (uint64_t)facts.st_size > bounds->output_max))
+        return cb_fail(err, CB_TOO_LARGE, "a command wrote more than %llu bytes",
+                       (unsigned long long)bounds->output_max);
+    if (bounds->timeout_us > 0 && cb_monotonic_us() - started_us > bounds->timeout_us)
+        return cb_fail(err, CB_IO, "a command had not ended after %lld s",
+                       (long long)(bounds->timeout_us / 1000000));
+    return CB_OK;
+}
+
+static cb_code wait_for(cb_ctx *ctx, pid_t child, const output_bounds *bounds, int *status,
+                        cb_error *err)
 {
     /* Without pidfd (an old kernel) poll ignores the -1 and only sleeps. */
     CB_CLEANUP(cb_fd_close) int watch = pidfd_open(child, 0);
+    int64_t started_us = cb_monotonic_us();
     cb_code code = CB_OK;
 
     *status = 0;
@@ -145,13 +169,15 @@ static cb_code wait_for(cb_ctx *ctx, pid_t child, int *status, cb_error *err)
         struct pollfd wait = {.fd = watch, .events = POLLIN};
 
         code = cb_check_cancel(ctx, err);
+        if (code == CB_OK)
+            code = check_bounds(bounds, started_us, err);
         if (code != CB_OK) {
             stop_group(child);
             return code;
         }
         poll(&wait, 1, watch >= 0 ? POLL_MS : POLL_BLIND_MS);
     }
-    return CB_OK;
+    return check_bounds(bounds, started_us, err);
 }
 
 cb_code cb_run_command(cb_ctx *ctx, const char *command, const char *const *environment,
@@ -159,6 +185,7 @@ cb_code cb_run_command(cb_ctx *ctx, const char *command, const char *const *envi
 {
     CB_CLEANUP(free_text_list) char **merged = NULL;
     CB_CLEANUP(cb_fd_close) int fd = -1;
+    output_bounds none = {.output = -1};
     pid_t child;
     int status;
     int problem;
@@ -170,11 +197,11 @@ cb_code cb_run_command(cb_ctx *ctx, const char *command, const char *const *envi
     if (code != CB_OK)
         return code;
 
-    problem = spawn_shell(command, fd, merged, &child);
+    problem = spawn_shell(command, fd, STDERR_FILENO, merged, &child);
     if (problem != 0)
         return cb_fail(err, CB_IO, "cannot start the command '%.200s': %s", command,
                        strerrordesc_np(problem));
-    code = wait_for(ctx, child, &status, err);
+    code = wait_for(ctx, child, &none, &status, err);
     if (code != CB_OK)
         return code;
     if (WIFSIGNALED(status))
@@ -184,6 +211,52 @@ cb_code cb_run_command(cb_ctx *ctx, const char *command, const char *const *envi
         return cb_fail(err, CB_IO, "the command '%.200s' ended with status %d", command,
                        WEXITSTATUS(status));
     return CB_OK;
+}
+
+/* Append what lies in the memory file that a command wrote to. */
+static cb_code take_output(int fd, size_t size, cb_buf *into, cb_error *err)
+{
+    size_t got;
+    cb_code code = cb_buf_reserve(into, size, err);
+
+    if (code == CB_OK)
+        code = cb_file_read(fd, "output of a command", 0, into->data + into->size, size, &got, err);
+    if (code == CB_OK)
+        into->size += got;
+    return code;
+}
+
+cb_code cb_run_output(cb_ctx *ctx, const char *command, int64_t timeout_us, cb_buf *into,
+                      cb_error *err)
+{
+    CB_CLEANUP(cb_fd_close) int input = -1;
+    CB_CLEANUP(cb_fd_close) int output = memfd_create("output", MFD_CLOEXEC);
+    output_bounds bounds = {timeout_us, output, into->limit - into->size};
+    struct stat facts;
+    pid_t child;
+    int status;
+    int problem;
+    cb_code code;
+
+    if (output < 0)
+        return cb_fail_errno(err, errno, "cannot make a place for the output of a command");
+    code = open_input(NULL, &input, err);
+    if (code != CB_OK)
+        return code;
+    problem = spawn_shell(command, input, output, environ, &child);
+    if (problem != 0)
+        return cb_fail(err, CB_IO, "cannot start a command: %s", strerrordesc_np(problem));
+    code = wait_for(ctx, child, &bounds, &status, err);
+    kill(-child, SIGKILL); /* what the shell left running: it could still write */
+    if (code != CB_OK)
+        return code;
+    if (WIFSIGNALED(status))
+        return cb_fail(err, CB_IO, "a command was ended by signal %d", WTERMSIG(status));
+    if (WEXITSTATUS(status) != 0)
+        return cb_fail(err, CB_IO, "a command ended with status %d", WEXITSTATUS(status));
+    if (fstat(output, &facts) != 0)
+        return cb_fail_errno(err, errno, "cannot read the output of a command");
+    return take_output(output, (size_t)facts.st_size, into, err);
 }
 
 void cb_process_self(cb_process_identity *out)

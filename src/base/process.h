@@ -14,6 +14,16 @@
 CB_MUST_USE cb_code cb_run_command(cb_ctx *ctx, const char *command, const char *const *environment,
                                    const char *input, cb_error *err);
 
+/*
+ * Run `command` by /bin/sh -c with nothing on standard input, and append what it writes on standard
+ * output to `into`, whose limit must be set; standard error is ours. Its text stays out of
+ * messages: it may hold a secret, as the output does. Errors: CB_TOO_LARGE past the limit; CB_IO
+ * when it cannot start, exits non-zero or has not ended after `timeout_us` (0: no limit);
+ * CB_CANCELLED. Whatever comes back, nothing of the command is left running.
+ */
+CB_MUST_USE cb_code cb_run_output(cb_ctx *ctx, const char *command, int64_t timeout_us,
+                                  cb_buf *into, cb_error *err);
+
 /* What this process can be recognised by: host name, boot id, pid, pid namespace. */
 typedef struct cb_process_identity {
     char host[256];

@@ -115,6 +115,35 @@ static void test_cancel_ends_the_whole_group(void **state)
     cb_ctx_free(ctx);
 }
 
+static void test_output_is_kept_and_bounded(void **state)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf text = {.limit = 1000};
+    cb_ctx *ctx = test_ctx_new();
+    cb_error err = {0};
+    int64_t started = cb_monotonic_us();
+
+    (void)state;
+    assert_ok(cb_buf_append(&text, "<", 1, &err));
+    assert_ok(cb_run_output(ctx, "cat; printf 'a\\n b'", 0, &text, &err));
+    assert_int_equal(text.size, 5);
+    assert_memory_equal(text.data, "<a\n b", 5);
+
+    assert_code(CB_IO, cb_run_output(ctx, "echo secret; exit 7", 0, &text, &err));
+    assert_non_null(strstr(err.message, "status 7"));
+    assert_null(strstr(err.message, "secret"));
+    assert_code(CB_IO, cb_run_output(ctx, "kill -9 $$", 0, &text, &err));
+    assert_non_null(strstr(err.message, "signal 9"));
+    assert_code(CB_TOO_LARGE, cb_run_output(ctx, "head -c 996 /dev/zero", 0, &text, &err));
+    assert_code(CB_TOO_LARGE, cb_run_output(ctx, "cat /dev/zero", 0, &text, &err));
+    assert_int_equal(text.size, 5);
+
+    assert_code(CB_IO, cb_run_output(ctx, "sleep 60 & sleep 60", 200000, &text, &err));
+    assert_true(cb_monotonic_us() - started < 20000000);
+    cb_cancel(ctx);
+    assert_code(CB_CANCELLED, cb_run_output(ctx, "sleep 60", 0, &text, &err));
+    cb_ctx_free(ctx);
+}
+
 static void test_knows_who_is_gone(void **state)
 {
     cb_process_identity self;
@@ -152,6 +181,7 @@ int main(void)
         cmocka_unit_test(test_a_failure_names_the_status),
         cmocka_unit_test(test_output_goes_to_standard_error),
         cmocka_unit_test(test_cancel_ends_the_whole_group),
+        cmocka_unit_test(test_output_is_kept_and_bounded),
         cmocka_unit_test(test_knows_who_is_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
