@@ -8,7 +8,14 @@
  */
 #include "source/duckdb/freelist.h"
 
-enum { CHECKSUM_BYTES = 8, POINTER_BYTES = 8 };
+enum {
+    CHECKSUM_BYTES = 8,
+    POINTER_BYTES = 8,
+    FREE_ENTRY_BYTES = 8,
+    SHARED_ENTRY_BYTES = 12,   /* block, how often it is used */
+    METADATA_ENTRY_BYTES = 16, /* block, which of its sub-blocks are free */
+    ENTRY_BYTES_MAX = 16,
+};
 
 typedef struct stream {
     const cb_duckdb_header *header;
@@ -77,73 +84,63 @@ static cb_code take_count(stream *s, const char *what, uint64_t *out, cb_error *
     return CB_OK;
 }
 
-static cb_code take_id(stream *s, const uint8_t *raw, uint64_t *out, cb_error *err)
+/* An entry of `size` bytes, which begins with the number of a block. */
+static cb_code take_block(stream *s, size_t size, uint64_t *id, cb_error *err)
 {
-    *out = cb_get_u64(raw);
-    if (*out >= s->header->block_count)
+    uint8_t raw[ENTRY_BYTES_MAX];
+    cb_code code = take(s, raw, size, err);
+
+    if (code != CB_OK)
+        return code;
+    *id = cb_get_u64(raw);
+    if (*id >= s->header->block_count)
         return cb_fail(err, CB_CORRUPT, "the free list names block %llu of %llu",
-                       (unsigned long long)*out, (unsigned long long)s->header->block_count);
+                       (unsigned long long)*id, (unsigned long long)s->header->block_count);
     return CB_OK;
 }
 
-static cb_code take_free(stream *s, cb_duckdb_blocks *out, cb_error *err)
+typedef cb_code entry_visit(cb_duckdb_blocks *out, uint64_t id, cb_error *err);
+
+static cb_code take_list(stream *s, const char *what, size_t entry_bytes, entry_visit *visit,
+                         cb_duckdb_blocks *out, cb_error *err)
 {
     uint64_t count = 0;
-    cb_code code = take_count(s, "free blocks", &count, err);
+    uint64_t id;
+    cb_code code = take_count(s, what, &count, err);
 
     for (uint64_t i = 0; code == CB_OK && i < count; i++) {
-        uint8_t raw[8];
-        uint64_t id;
-
-        code = take(s, raw, sizeof(raw), err);
+        code = take_block(s, entry_bytes, &id, err);
         if (code == CB_OK)
-            code = take_id(s, raw, &id, err);
-        if (code != CB_OK)
-            return code;
-        cb_bits_remove(&out->used, id);
-        if (id >= out->tail)
-            out->tail = id + 1;
+            code = visit(out, id, err);
     }
     return code;
+}
+
+static cb_code visit_free(cb_duckdb_blocks *out, uint64_t id, cb_error *err)
+{
+    (void)err;
+    cb_bits_remove(&out->used, id);
+    if (id >= out->tail)
+        out->tail = id + 1;
+    return CB_OK;
 }
 
 /* Shared blocks are used ones; their counts are nobody's concern here. */
-static cb_code skip_multi_use(stream *s, cb_error *err)
+static cb_code visit_shared(cb_duckdb_blocks *out, uint64_t id, cb_error *err)
 {
-    uint64_t count = 0;
-    cb_code code = take_count(s, "shared blocks", &count, err);
-
-    for (uint64_t i = 0; code == CB_OK && i < count; i++) {
-        uint8_t raw[12];
-        uint64_t id;
-
-        code = take(s, raw, sizeof(raw), err);
-        if (code == CB_OK)
-            code = take_id(s, raw, &id, err);
-    }
-    return code;
+    (void)out;
+    (void)id;
+    (void)err;
+    return CB_OK;
 }
 
-static cb_code take_metadata(stream *s, cb_duckdb_blocks *out, cb_error *err)
+static cb_code visit_metadata(cb_duckdb_blocks *out, uint64_t id, cb_error *err)
 {
-    uint64_t count = 0;
-    cb_code code = take_count(s, "metadata blocks", &count, err);
-
-    for (uint64_t i = 0; code == CB_OK && i < count; i++) {
-        uint8_t raw[16];
-        uint64_t id;
-
-        code = take(s, raw, sizeof(raw), err);
-        if (code == CB_OK)
-            code = take_id(s, raw, &id, err);
-        if (code != CB_OK)
-            return code;
-        if (!cb_bits_has(&out->used, id))
-            return cb_fail(err, CB_CORRUPT, "metadata block %llu is listed as free",
-                           (unsigned long long)id);
-        cb_bits_add(&out->metadata, id);
-    }
-    return code;
+    if (!cb_bits_has(&out->used, id))
+        return cb_fail(err, CB_CORRUPT, "metadata block %llu is listed as free",
+                       (unsigned long long)id);
+    cb_bits_add(&out->metadata, id);
+    return CB_OK;
 }
 
 /* Every used block must be in the file; only free ones may lie past its end. */
@@ -177,11 +174,11 @@ static cb_code read_all(const cb_duckdb_header *header, uint64_t file_blocks,
     s.sub_block_bytes = (header->block_bytes - CHECKSUM_BYTES) / CB_DUCKDB_SUB_BLOCKS / 8 * 8;
     s.next = header->free_list;
     if (header->free_list != CB_DUCKDB_NONE) {
-        code = take_free(&s, out, err);
+        code = take_list(&s, "free blocks", FREE_ENTRY_BYTES, visit_free, out, err);
         if (code == CB_OK)
-            code = skip_multi_use(&s, err);
+            code = take_list(&s, "shared blocks", SHARED_ENTRY_BYTES, visit_shared, out, err);
         if (code == CB_OK)
-            code = take_metadata(&s, out, err);
+            code = take_list(&s, "metadata blocks", METADATA_ENTRY_BYTES, visit_metadata, out, err);
     }
     if (code == CB_OK)
         code = check_end(header, file_blocks, out, err);
