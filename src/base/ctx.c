@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SLICE_US = 50 * 1000, JOBS_MAX = 64 };
+enum { SLICE_US = 50 * 1000, PROGRESS_US = 100 * 1000, JOBS_MAX = 64 };
 
 static int64_t us_of(const struct timespec *time)
 {
@@ -188,6 +188,8 @@ static void send(cb_ctx *ctx, const cb_event *event)
     if (ctx->sink == NULL)
         return;
     pthread_mutex_lock(&ctx->sink_lock);
+    if (event->kind == CB_EVENT_PHASE)
+        ctx->progress_us = 0;
     ctx->sink(ctx->sink_arg, event);
     pthread_mutex_unlock(&ctx->sink_lock);
 }
@@ -213,6 +215,16 @@ void cb_event_progress(cb_ctx *ctx, uint64_t done_bytes, uint64_t total_bytes, u
         .total_bytes = total_bytes,
         .pass = pass,
     };
+    int64_t now = cb_monotonic_us();
 
-    send(ctx, &event);
+    if (ctx->sink == NULL)
+        return;
+    pthread_mutex_lock(&ctx->sink_lock);
+    if (ctx->progress_us == 0 || pass != ctx->progress_pass ||
+        now - ctx->progress_us >= PROGRESS_US) {
+        ctx->progress_us = now;
+        ctx->progress_pass = pass;
+        ctx->sink(ctx->sink_arg, &event);
+    }
+    pthread_mutex_unlock(&ctx->sink_lock);
 }

@@ -17,7 +17,9 @@ struct cb_ctx {
     cb_arena arena;
     cb_event_sink *sink;
     void *sink_arg;
-    pthread_mutex_t sink_lock;
+    pthread_mutex_t sink_lock; /* guards the next two, and the sink */
+    int64_t progress_us;       /* when progress was last told; 0: not in this phase */
+    unsigned progress_pass;
     atomic_bool cancelled;
     int64_t (*clock)(void *arg); /* microseconds since 1970 UTC */
     void (*random)(void *arg, void *into, size_t size);
@@ -36,6 +38,7 @@ CB_MUST_USE cb_code cb_check_cancel(cb_ctx *ctx, cb_error *err);
 CB_MUST_USE cb_code cb_sleep_us(cb_ctx *ctx, int64_t us, cb_error *err);
 
 void cb_event_text(cb_ctx *ctx, cb_event_kind kind, const char *format, ...) CB_PRINTF(3, 4);
+/* Ten times a second at most, but each new pass at once: callers need not hold back. */
 void cb_event_progress(cb_ctx *ctx, uint64_t done_bytes, uint64_t total_bytes, unsigned pass);
 
 #endif

@@ -22,6 +22,13 @@ void cb_fd_close(int *fd)
     *fd = -1;
 }
 
+void cb_folder_close(DIR **folder)
+{
+    if (*folder != NULL)
+        closedir(*folder);
+    *folder = NULL;
+}
+
 cb_code cb_file_open(const char *path, int flags, mode_t mode, int *out, cb_error *err)
 {
     do
@@ -177,19 +184,12 @@ cb_code cb_folder_make(const char *path, cb_error *err)
     return CB_OK;
 }
 
-static void close_folder(DIR **folder)
-{
-    if (*folder != NULL)
-        closedir(*folder);
-    *folder = NULL;
-}
-
 static cb_code remove_entry(int parent, const char *name, dev_t device, cb_error *err);
 
 /* Empty the folder open as `fd`, which is taken over. */
 static cb_code remove_contents(int fd, const char *name, dev_t device, cb_error *err)
 {
-    CB_CLEANUP(close_folder) DIR *folder = fdopendir(fd);
+    CB_CLEANUP(cb_folder_close) DIR *folder = fdopendir(fd);
 
     if (folder == NULL) {
         cb_fail_errno(err, errno, "cannot list '%s'", name);

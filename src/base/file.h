@@ -8,12 +8,15 @@
 
 #include "base/bytes.h"
 
+#include <dirent.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
 enum { CB_PATH_MAX = 4096 };
 
 void cb_fd_close(int *fd); /* for CB_CLEANUP: closes *fd if >= 0 and sets it to -1 */
+
+void cb_folder_close(DIR **folder); /* the same for a folder: NULL is allowed, NULL after */
 
 /* open(2) with O_CLOEXEC, retried on EINTR. On error *out is -1. */
 CB_MUST_USE cb_code cb_file_open(const char *path, int flags, mode_t mode, int *out, cb_error *err);

@@ -201,3 +201,16 @@ void cb_pool_free(cb_pool *pool)
     free(pool->workers);
     free(pool);
 }
+
+void cb_pool_buffers_init(cb_pool_buffers *buffers, size_t limit)
+{
+    memset(buffers, 0, sizeof(*buffers));
+    for (unsigned i = 0; i < CB_POOL_WORKERS_MAX; i++)
+        buffers->of[i].limit = limit;
+}
+
+void cb_pool_buffers_free(cb_pool_buffers *buffers)
+{
+    for (unsigned i = 0; i < CB_POOL_WORKERS_MAX; i++)
+        cb_buf_free(&buffers->of[i]);
+}

@@ -8,7 +8,9 @@
 #ifndef CB_BASE_POOL_H
 #define CB_BASE_POOL_H
 
-#include "base/error.h"
+#include "base/bytes.h"
+
+enum { CB_POOL_WORKERS_MAX = 64 };
 
 typedef struct cb_pool cb_pool;
 
@@ -21,5 +23,12 @@ CB_MUST_USE cb_code cb_pool_submit(cb_pool *pool, const void *job, cb_error *err
 /* Wait until every job submitted so far has ended. */
 CB_MUST_USE cb_code cb_pool_drain(cb_pool *pool, cb_error *err);
 void cb_pool_free(cb_pool *pool); /* drops what is queued, joins; NULL is allowed */
+
+/* A buffer of its own for each worker; the memory comes with the first use. */
+typedef struct cb_pool_buffers {
+    cb_buf of[CB_POOL_WORKERS_MAX];
+} cb_pool_buffers;
+void cb_pool_buffers_init(cb_pool_buffers *buffers, size_t limit);
+void cb_pool_buffers_free(cb_pool_buffers *buffers);
 
 #endif

@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-enum { WORKERS_MAX = 64, ENTRIES_AT_ONCE = 256, ENTRIES_PER_PAGE = 1024, PROGRESS_US = 100000 };
+enum { ENTRIES_AT_ONCE = 256, ENTRIES_PER_PAGE = 1024 };
 
 typedef struct chunk_state {
     cb_hash id;
@@ -30,7 +30,7 @@ typedef struct audit {
     chunk_state *slots; /* open addressing, a power of two */
     size_t slot_count, used;
     chunk_state **order; /* the used slots, by place */
-    cb_buf buffers[WORKERS_MAX];
+    cb_pool_buffers buffers;
     atomic_uint_fast64_t bytes, stored_bytes, damaged;
     const char *reasons[255]; /* in the report's arena */
     size_t reason_count;
@@ -208,7 +208,7 @@ static cb_code work(void *arg, unsigned worker, void *data, cb_error *err)
 {
     audit *a = arg;
     chunk_state *chunk;
-    cb_buf *raw = &a->buffers[worker];
+    cb_buf *raw = &a->buffers.of[worker];
     cb_code code;
 
     memcpy(&chunk, data, sizeof(chunk));
@@ -267,7 +267,6 @@ static cb_code put_in_order(audit *a, size_t *count, uint64_t *stored_bytes, cb_
 
 static cb_code read_all(audit *a, size_t count, uint64_t stored_bytes, cb_error *err)
 {
-    int64_t last_us = 0;
     cb_pool *pool;
     cb_code code;
 
@@ -279,10 +278,7 @@ static cb_code read_all(audit *a, size_t count, uint64_t stored_bytes, cb_error 
         code = cb_check_cancel(a->ctx, err);
         if (code == CB_OK)
             code = cb_pool_submit(pool, &a->order[i], err);
-        if (cb_monotonic_us() - last_us >= PROGRESS_US) {
-            last_us = cb_monotonic_us();
-            cb_event_progress(a->ctx, atomic_load(&a->stored_bytes), stored_bytes, 0);
-        }
+        cb_event_progress(a->ctx, atomic_load(&a->stored_bytes), stored_bytes, 0);
     }
     if (code == CB_OK)
         code = cb_pool_drain(pool, err);
@@ -398,13 +394,11 @@ cb_code cb_audit(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t
     a->refs = refs;
     a->ref_count = count;
     pthread_mutex_init(&a->lock, NULL);
-    for (unsigned i = 0; i < WORKERS_MAX; i++)
-        a->buffers[i].limit = CB_CHUNK_BYTES_MAX;
+    cb_pool_buffers_init(&a->buffers, CB_CHUNK_BYTES_MAX);
     code = grow_set(a, err);
     if (code == CB_OK)
         code = run(a, depth, err);
-    for (unsigned i = 0; i < WORKERS_MAX; i++)
-        cb_buf_free(&a->buffers[i]);
+    cb_pool_buffers_free(&a->buffers);
     pthread_mutex_destroy(&a->lock);
     free(a->slots);
     free(a->order);

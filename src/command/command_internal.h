@@ -19,6 +19,9 @@ typedef enum cb_open_mode {
 /* Open the repository of ctx->settings. On CB_OK the caller closes *out with cb_repo_close. */
 CB_MUST_USE cb_code cb_command_open(cb_ctx *ctx, cb_open_mode mode, cb_repo **out, bool *made,
                                     cb_error *err);
+/* The same for any address. */
+CB_MUST_USE cb_code cb_command_open_at(cb_ctx *ctx, const char *address, cb_open_mode mode,
+                                       cb_repo **out, bool *made, cb_error *err);
 
 void cb_repo_cleanup(cb_repo **repo); /* for CB_CLEANUP */
 void cb_manifest_cleanup(cb_manifest **manifest);
@@ -59,28 +62,28 @@ void cb_scratch_free(cb_scratch *scratch);
 
 /* ---- intake.c ----------------------------------------------------------------------------- */
 
-typedef struct cb_intake_counts {
-    uint64_t read_bytes; /* read from the source, all passes */
-    uint64_t chunks;     /* that the items name, holes aside */
-} cb_intake_counts;
+enum { CB_OUTLETS_MAX = 8 };
 
-typedef struct cb_intake_request {
+/* One of the repositories that a source is stored in. */
+typedef struct cb_outlet {
     cb_repo *repo;
     cb_session *session;
-    cb_source *source;
     const cb_manifest *parent; /* NULL: none */
     bool trust_parent;         /* else its entries serve for nothing but the items' attrs */
     unsigned space_divisor; /* refuse when less than what is to be read / this is free; 0: never */
-} cb_intake_request;
+    cb_error error;         /* out: why this one was left behind; code CB_OK: it has everything */
+} cb_outlet;
 
 /*
- * Drive a source that has begun, through its END, and put what it yields into the session. A parent
- * whose item table turns out to be damaged is told of and left aside: the backup is only dearer.
- * Errors: CB_NO_SPACE before anything is written when it surely cannot fit, and those of both
- * sides. Memory: jobs x (chunk + its compressed form) + 49 bytes a chunk of the open items.
+ * Drive a source that has begun, through its END, and put what it yields into each session; it is
+ * read once. An outlet that fails is left behind with its error, the others go on. A parent whose
+ * item table turns out to be damaged is told of and left aside: the backup is only dearer.
+ * Errors: CB_NO_SPACE before anything is written when it surely cannot fit; those of the source;
+ * when no outlet is left, that of the last one. `count`: 1 to CB_OUTLETS_MAX.
+ * Memory: jobs x (chunk + its compressed form) + (48 x count + 1) bytes a chunk of the open items.
  */
-CB_MUST_USE cb_code cb_intake(cb_ctx *ctx, const cb_intake_request *request, cb_intake_counts *out,
-                              cb_error *err);
+CB_MUST_USE cb_code cb_intake(cb_ctx *ctx, cb_source *source, cb_outlet *outlets, size_t count,
+                              uint64_t *read_bytes, cb_error *err);
 
 /* ---- output.c ----------------------------------------------------------------------------- */
 

@@ -101,7 +101,7 @@ static const char *strip_scheme(const char *address)
     return address;
 }
 
-static cb_code folder_of(const char *path, char out[CB_PATH_MAX])
+static void folder_of(const char *path, char out[CB_PATH_MAX])
 {
     const char *slash = strrchr(path, '/');
     size_t length = slash == NULL ? 0 : (size_t)(slash - path);
@@ -114,7 +114,6 @@ static cb_code folder_of(const char *path, char out[CB_PATH_MAX])
         memcpy(out, path, length);
         out[length] = '\0';
     }
-    return CB_OK;
 }
 
 static cb_code choose_target(copy *c, cb_error *err)
@@ -149,7 +148,8 @@ static cb_code choose_target(copy *c, cb_error *err)
         return err->code;
     }
     snprintf(c->target, sizeof(c->target), "%s", path);
-    return folder_of(path, c->folder);
+    folder_of(path, c->folder);
+    return CB_OK;
 }
 
 static cb_code check_target(copy *c, cb_error *err)

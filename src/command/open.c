@@ -77,8 +77,13 @@ static cb_code open_or_make(cb_ctx *ctx, cb_open_mode mode, cb_store *store, cb_
 
 cb_code cb_command_open(cb_ctx *ctx, cb_open_mode mode, cb_repo **out, bool *made, cb_error *err)
 {
+    return cb_command_open_at(ctx, ctx->settings.repository, mode, out, made, err);
+}
+
+cb_code cb_command_open_at(cb_ctx *ctx, const char *address, cb_open_mode mode, cb_repo **out,
+                           bool *made, cb_error *err)
+{
     CB_CLEANUP(store_cleanup) cb_store *store = NULL;
-    const char *address = ctx->settings.repository;
     bool was_made = false;
     cb_code code;
 

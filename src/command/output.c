@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ENTRIES_AT_ONCE = 256, ITEMS_IN_FLIGHT = 128, WORKERS_MAX = 64, PROGRESS_US = 100000 };
+enum { ENTRIES_AT_ONCE = 256, ITEMS_IN_FLIGHT = 128 };
 
 typedef struct output {
     cb_ctx *ctx;
@@ -20,9 +20,8 @@ typedef struct output {
     cb_target *target;
     bool delta;
     uint64_t total_bytes;
-    cb_buf buffers[WORKERS_MAX];
+    cb_pool_buffers buffers;
     atomic_uint_fast64_t written, reused;
-    int64_t last_progress_us;
     uint32_t open[ITEMS_IN_FLIGHT]; /* numbers of the items that wait for their jobs to end */
     size_t open_count;
     uint64_t items;
@@ -56,7 +55,7 @@ static cb_code work(void *arg, unsigned worker, void *data, cb_error *err)
 {
     output *o = arg;
     const entry_job *job = data;
-    cb_buf *buffer = &o->buffers[worker];
+    cb_buf *buffer = &o->buffers.of[worker];
     bool same = false;
     cb_code code = CB_OK;
 
@@ -92,17 +91,6 @@ static cb_code close_items(output *o, cb_error *err)
     return code;
 }
 
-static void progress(output *o)
-{
-    int64_t now = cb_monotonic_us();
-
-    if (now - o->last_progress_us < PROGRESS_US)
-        return;
-    o->last_progress_us = now;
-    cb_event_progress(o->ctx, atomic_load(&o->written) + atomic_load(&o->reused), o->total_bytes,
-                      0);
-}
-
 static cb_code queue_entry(output *o, const cb_item *item, uint32_t number, uint64_t index,
                            const cb_entry *entry, cb_error *err)
 {
@@ -130,7 +118,8 @@ static cb_code put_item(output *o, cb_tree *tree, const cb_item *item, cb_error 
             code = cb_tree_entries(tree, first, some, entries, err);
         for (size_t i = 0; code == CB_OK && i < some; i++)
             code = queue_entry(o, item, number, first + i, &entries[i], err);
-        progress(o);
+        cb_event_progress(o->ctx, atomic_load(&o->written) + atomic_load(&o->reused),
+                          o->total_bytes, 0);
     }
     if (code != CB_OK)
         return code;
@@ -183,8 +172,7 @@ cb_code cb_output(cb_ctx *ctx, cb_repo *repo, const cb_manifest *manifest, cb_ta
     o->target = target;
     o->delta = delta;
     o->total_bytes = manifest->source_bytes;
-    for (unsigned i = 0; i < WORKERS_MAX; i++)
-        o->buffers[i].limit = CB_CHUNK_BYTES_MAX;
+    cb_pool_buffers_init(&o->buffers, CB_CHUNK_BYTES_MAX);
     code = cb_repo_load_index(repo, err);
     if (code == CB_OK)
         code = cb_pool_new(cb_jobs(ctx), 4 * (size_t)cb_jobs(ctx), sizeof(entry_job), work, o,
@@ -197,8 +185,7 @@ cb_code cb_output(cb_ctx *ctx, cb_repo *repo, const cb_manifest *manifest, cb_ta
     out->items = o->items;
     out->bytes_written = atomic_load(&o->written);
     out->bytes_reused = atomic_load(&o->reused);
-    for (unsigned i = 0; i < WORKERS_MAX; i++)
-        cb_buf_free(&o->buffers[i]);
+    cb_pool_buffers_free(&o->buffers);
     free(o);
     return code;
 }

@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-enum { ITEMS_MAX = 8, WORKERS_MAX = 64, PROGRESS_US = 100000 };
+enum { ITEMS_MAX = 8 };
 
 typedef struct moved_item {
     cb_item item; /* path is ours; attrs are not needed by a target of a database */
@@ -28,9 +28,8 @@ typedef struct transfer {
     cb_source *source;
     cb_target *target;
     moved_item items[ITEMS_MAX];
-    cb_buf buffers[WORKERS_MAX];
+    cb_pool_buffers buffers;
     atomic_uint_fast64_t read_bytes;
-    int64_t last_progress_us;
     cb_pool *pool;
 } transfer;
 
@@ -39,7 +38,7 @@ static cb_code work(void *arg, unsigned worker, void *data, cb_error *err)
     transfer *t = arg;
     const cb_piece *piece = data;
     moved_item *item = &t->items[piece->item];
-    cb_buf *raw = &t->buffers[worker];
+    cb_buf *raw = &t->buffers.of[worker];
     cb_code code;
 
     raw->size = 0;
@@ -108,16 +107,6 @@ static cb_code finish_item(transfer *t, uint32_t number, cb_error *err)
     return code;
 }
 
-static void progress(transfer *t, const cb_step *step)
-{
-    int64_t now = cb_monotonic_us();
-
-    if (now - t->last_progress_us < PROGRESS_US)
-        return;
-    t->last_progress_us = now;
-    cb_event_progress(t->ctx, atomic_load(&t->read_bytes), step->total_bytes, step->pass);
-}
-
 static cb_code do_step(transfer *t, const cb_step *step, cb_error *err)
 {
     const cb_piece *piece = &step->piece;
@@ -153,7 +142,7 @@ static cb_code run(transfer *t, cb_error *err)
             code = cb_source_next(t->source, &step, err);
         if (code == CB_OK && step.kind != CB_STEP_END)
             code = do_step(t, &step, err);
-        progress(t, &step);
+        cb_event_progress(t->ctx, atomic_load(&t->read_bytes), step.total_bytes, step.pass);
     } while (code == CB_OK && step.kind != CB_STEP_END);
     return code == CB_OK ? cb_pool_drain(t->pool, err) : code;
 }
@@ -169,16 +158,14 @@ cb_code cb_transfer(cb_ctx *ctx, cb_source *source, cb_target *target, uint64_t 
     t->ctx = ctx;
     t->source = source;
     t->target = target;
-    for (unsigned i = 0; i < WORKERS_MAX; i++)
-        t->buffers[i].limit = CB_CHUNK_BYTES_MAX;
+    cb_pool_buffers_init(&t->buffers, CB_CHUNK_BYTES_MAX);
     code = cb_pool_new(cb_jobs(ctx), 4 * (size_t)cb_jobs(ctx), sizeof(cb_piece), work, t, &t->pool,
                        err);
     if (code == CB_OK)
         code = run(t, err);
     cb_pool_free(t->pool);
     *bytes_written = atomic_load(&t->read_bytes);
-    for (unsigned i = 0; i < WORKERS_MAX; i++)
-        cb_buf_free(&t->buffers[i]);
+    cb_pool_buffers_free(&t->buffers);
     for (unsigned i = 0; i < ITEMS_MAX; i++)
         free(t->items[i].written);
     free(t);

@@ -162,6 +162,11 @@ cb_code cb_session_item(cb_session *session, const cb_item *item, const cb_entry
     if (entry_count != cb_item_chunks(item))
         return cb_fail(err, CB_INTERNAL, "'%s' has %llu chunks, not %llu", item->path,
                        (unsigned long long)cb_item_chunks(item), (unsigned long long)entry_count);
+    if (session->items.is_adopted) { /* written after all: what was taken over is forgotten */
+        session->items.is_adopted = false;
+        session->items.count = 0;
+        session->items.entries = 0;
+    }
     record->size = 0;
     code = render_item(item, record, err);
     if (code == CB_OK)

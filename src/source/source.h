@@ -45,9 +45,10 @@ typedef struct cb_piece {
 
 typedef struct cb_step {
     cb_step_kind kind;
-    cb_item item;         /* ITEM: borrowed until the next call of cb_source_next */
-    cb_piece piece;       /* PIECE, HOLE; `piece.item` also for ITEM and DONE */
-    unsigned pass;        /* from 1; 0 where it means nothing */
+    cb_item item;      /* ITEM: borrowed until the next call of cb_source_next */
+    cb_piece piece;    /* PIECE, HOLE; `piece.item` also for ITEM and DONE */
+    bool is_as_parent; /* PIECE: surely equal to the parent's, need not be read if that is there */
+    unsigned pass;     /* from 1; 0 where it means nothing */
     uint64_t total_bytes; /* what this pass will read in all, as far as known; 0 unknown */
 } cb_step;
 

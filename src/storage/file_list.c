@@ -39,13 +39,6 @@ static void names_free(names *all)
     cb_arena_free(&all->arena);
 }
 
-static void close_folder(DIR **folder)
-{
-    if (*folder != NULL)
-        closedir(*folder);
-    *folder = NULL;
-}
-
 static int by_bytes(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -122,7 +115,7 @@ static cb_code add_name(walk *self, const struct dirent *entry, entry_kind kind,
 static cb_code read_names(walk *self, names *all, cb_error *err)
 {
     const char *path = self->key[0] != '\0' ? self->key : ".";
-    CB_CLEANUP(close_folder) DIR *folder = NULL;
+    CB_CLEANUP(cb_folder_close) DIR *folder = NULL;
     int fd = openat(self->store->root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
@@ -223,7 +216,7 @@ static bool is_harmless(const char *name)
 cb_code cb_file_store_stranger(cb_store *store, char out[CB_KEY_MAX + 1], cb_error *err)
 {
     const cb_file_store *self = (const cb_file_store *)store;
-    CB_CLEANUP(close_folder) DIR *folder = NULL;
+    CB_CLEANUP(cb_folder_close) DIR *folder = NULL;
     const struct dirent *entry;
     int fd = openat(self->root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 

@@ -132,13 +132,6 @@ static const cb_store_ops file_ops = {
     .close = file_close,
 };
 
-static void close_folder(DIR **folder)
-{
-    if (*folder != NULL)
-        closedir(*folder);
-    *folder = NULL;
-}
-
 static bool is_older(int folder, const char *name, int64_t now_us)
 {
     struct stat facts;
@@ -162,7 +155,7 @@ static bool is_held(int folder, const char *name)
  */
 static void remove_left_overs(cb_file_store *self)
 {
-    CB_CLEANUP(close_folder) DIR *folder = NULL;
+    CB_CLEANUP(cb_folder_close) DIR *folder = NULL;
     int64_t now_us = INT64_MIN;
     const struct dirent *entry;
     int fd = openat(self->root, CB_TEMPORARY_FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -13,7 +13,7 @@
 
 #include <stdio.h>
 
-enum { WORKERS_MAX = 64, DAMAGE_LISTED_MAX = 1000 };
+enum { DAMAGE_LISTED_MAX = 1000 };
 
 #define DEADLINE_US ((int64_t)120 * 1000000)
 
@@ -23,14 +23,14 @@ typedef struct check {
     char path[CB_PATH_MAX];
     cb_hot hot;
     bool has_hot;
-    cb_buf buffers[WORKERS_MAX];
+    cb_pool_buffers buffers;
 } check;
 
 static cb_code work(void *arg, unsigned worker, void *data, cb_error *err)
 {
     check *c = arg;
     const uint64_t *block = data;
-    cb_buf *buffer = &c->buffers[worker];
+    cb_buf *buffer = &c->buffers.of[worker];
     uint32_t size = c->hot.now.block_bytes;
     uint64_t offset = cb_duckdb_block_offset(*block, size);
     uint64_t end = cb_hot_size(&c->hot);
@@ -60,8 +60,7 @@ static cb_code read_blocks(check *c, cb_pool *pool, cb_error *err)
         if (code == CB_OK)
             code = cb_pool_submit(pool, &i, err);
         done += c->hot.now.block_bytes;
-        if (done % (64U << 20) < c->hot.now.block_bytes)
-            cb_event_progress(c->ctx, done, total, c->hot.passes);
+        cb_event_progress(c->ctx, done, total, c->hot.passes);
     }
     return code == CB_OK ? cb_pool_drain(pool, err) : code;
 }
@@ -161,7 +160,11 @@ static cb_code describe(check *c, cb_error *err)
                              "the file is encrypted: without its key only the main header could be "
                              "checked");
     }
-    if (code == CB_OK && now->verdict == CB_SIGHT_CRASHED)
+    if (code == CB_OK && now->log_is_foreign)
+        code = cb_check_damage(report, err, "log", "header",
+                               "it belongs to another database, or to another state of this one: "
+                               "DuckDB refuses to open the file beside it");
+    else if (code == CB_OK && now->verdict == CB_SIGHT_CRASHED)
         code = cb_check_note(report, err,
                              "a process was killed during a checkpoint: the next read-write open "
                              "finishes it");
@@ -205,8 +208,7 @@ cb_code cb_duckdb_check(cb_ctx *ctx, const char *path, cb_check_report *report, 
     code = run(c, path, err);
     if (c->has_hot)
         cb_hot_end(&c->hot);
-    for (unsigned i = 0; i < WORKERS_MAX; i++)
-        cb_buf_free(&c->buffers[i]);
+    cb_pool_buffers_free(&c->buffers);
     free(c);
     return code;
 }

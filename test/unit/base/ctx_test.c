@@ -33,7 +33,7 @@ static void keep(void *arg, const cb_event *event)
 static void *send_many(void *arg)
 {
     for (unsigned i = 0; i < 1000; i++)
-        cb_event_progress(arg, i, 1000, 1);
+        cb_event_text(arg, CB_EVENT_DEBUG, "%u", i);
     return NULL;
 }
 
@@ -57,7 +57,27 @@ static void test_events_reach_the_sink_one_at_a_time(void **state)
         pthread_join(threads[i], NULL);
     assert_int_equal(all.count, 4001);
     assert_int_equal(all.worst, 1);
+    cb_ctx_free(ctx);
+}
+
+static void test_progress_is_told_now_and_then(void **state)
+{
+    cb_error err = {0};
+    seen all = {0};
+    cb_ctx *ctx;
+
+    (void)state;
+    assert_ok(cb_ctx_new(&(cb_settings){0}, keep, &all, &ctx, &err));
+    for (uint64_t i = 0; i < 1000; i++)
+        cb_event_progress(ctx, i, 1000, 1);
+    assert_true(all.count >= 1 && all.count < 10);
     assert_int_equal(all.last.total_bytes, 1000);
+    all.count = 0;
+    cb_event_progress(ctx, 0, 1000, 2); /* a new pass is told at once, a new phase too */
+    assert_int_equal(all.count, 1);
+    cb_event_text(ctx, CB_EVENT_PHASE, "confirming");
+    cb_event_progress(ctx, 1, 1000, 2);
+    assert_int_equal(all.count, 3);
     cb_ctx_free(ctx);
 }
 
@@ -130,6 +150,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_events_reach_the_sink_one_at_a_time),
+        cmocka_unit_test(test_progress_is_told_now_and_then),
         cmocka_unit_test(test_settings_are_copied),
         cmocka_unit_test(test_cancel_ends_a_sleep),
         cmocka_unit_test(test_hooks_make_time_and_chance_repeatable),
