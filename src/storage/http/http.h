@@ -72,6 +72,7 @@ struct cb_http_request {
     unsigned attempts;    /* 0: 8 */
     int64_t timeout_us;   /* for the whole attempt; 0: none but the stall limit */
     int64_t connect_timeout_us; /* 0: 10 s */
+    bool is_direct; /* past any proxy: metadata services, which only this machine can reach */
 };
 
 struct cb_http_response {
