@@ -420,3 +420,26 @@ def test_name_of_another_source(cb, at_rest, tmp_path, history):
     cb("backup", other, "--adopt-name")
     assert len(cb.labels("db")) == 2 and len(cb.labels("db2")) == 1
     cb("backup", path, code=USAGE)
+
+
+def test_log_of_another_database(cb, tmp_path, duckdb):
+    """DuckDB refuses to open a database beside a log that is not its own; check says so."""
+    script = """
+kept = []
+for name in args:
+    con = duckdb.connect(name)
+    kept.append(con)
+    con.execute("CREATE TABLE t AS SELECT range i FROM range(1000)")
+    con.execute("CHECKPOINT")
+    con.execute("INSERT INTO t VALUES (-1)")
+os._exit(0)
+"""
+    one, other = tmp_path / "one.duckdb", tmp_path / "other.duckdb"
+    duckdb("2.0.0", script, one, other)
+    assert cb("check", one).json["commits_in_log"] == 1
+    one.with_name("one.duckdb.wal").replace(other.with_name("other.duckdb.wal"))
+    opened = duckdb("2.0.0", "duckdb.connect(args[0])", other, check=False)
+    assert opened.returncode != 0 and "WAL" in opened.stderr
+    found = cb("check", other, code=DAMAGED).json
+    assert [entry["item"] for entry in found["damaged"]] == ["log"]
+    assert "another" in found["damaged"][0]["reason"]

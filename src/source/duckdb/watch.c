@@ -504,7 +504,8 @@ static cb_code look_at_log(cb_duckdb_watch *w, cb_duckdb_sight *s, cb_error *err
         cb_hint(err, "Use --method attach, or back up while no process has the database open.");
         return err->code;
     }
-    if (!belongs(s))
+    s->log_is_foreign = !belongs(s);
+    if (s->log_is_foreign)
         return idle ? take_as_it_is(w, s, err)
                     : wait_for(s, true, "its log belongs to another state of the file");
     if (!s->log.has_header && w->fds[CB_DUCKDB_LOG] >= 0 && !idle &&

@@ -74,6 +74,7 @@ typedef struct cb_duckdb_sight {
     cb_duckdb_mark marks[CB_DUCKDB_FILES];
     cb_duckdb_lock lock;
     cb_duckdb_log log;
+    bool log_is_foreign;    /* it names another database, or another checkpoint of this one */
     bool log_is_raw;        /* stored as it is, to log_bytes */
     uint64_t log_bytes;     /* to be stored: the valid prefix; 0 none */
     cb_fingerprint *prints; /* of each CB_DUCKDB_LOG_CHUNK of it */
