@@ -198,7 +198,9 @@ static void tidy(cb_session *session)
 {
     cb_error err = {0};
 
-    if (session->has_written && cb_index_merge(session->repo, session->id, &err) != CB_OK)
+    if (session->written_count > 0 &&
+        cb_index_wants_merge(session->repo, session->written, session->written_count) &&
+        cb_index_merge(session->repo, session->id, &err) != CB_OK)
         cb_event_text(session->repo->ctx, CB_EVENT_DEBUG, "index not merged: %s", err.message);
     cb_index_forget(session->repo);
 }

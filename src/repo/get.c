@@ -267,8 +267,7 @@ cb_code cb_repo_count(cb_repo *repo, cb_repo_counts *out, cb_error *err)
     cb_code code;
 
     memset(out, 0, sizeof(*out));
-    cb_index_forget(repo);
-    code = cb_repo_load_index(repo, err);
+    code = cb_repo_load_all(repo, err);
     if (code == CB_OK)
         code = cb_store_list(repo->store, "", add_size, &out->stored_bytes, err);
     if (code != CB_OK)

@@ -17,7 +17,7 @@
 enum {
     CB_INDEX_PACK_BYTES = 24,
     CB_INDEX_ENTRY_BYTES = 50,
-    CB_INDEX_ENTRIES_MAX = 1 << 18, /* 13 MB: an object is read whole */
+    CB_INDEX_ENTRIES_MAX = 1 << 19, /* 26 MB: an object is read whole */
     CB_INDEX_PREFIX_BYTES = 16,
 };
 
@@ -44,7 +44,7 @@ static inline cb_codec cb_index_entry_codec(const cb_index_entry *entry)
 typedef struct cb_pack_info {
     uint8_t id[CB_PACK_ID_BYTES];
     uint64_t size_bytes;
-    bool exists;      /* it was in the last listing */
+    bool exists;      /* it was in the last listing, or is taken to be there */
     bool indexed;     /* an index object names it */
     bool adopted;     /* none does, but its footer was read */
     bool is_reported; /* a damaged copy in it was told of */
@@ -70,6 +70,7 @@ typedef struct cb_index {
     cb_index_object *objects; /* what was read */
     size_t object_count;
     size_t object_capacity;
+    bool packs_are_listed; /* else packs that objects name are taken to exist */
 } cb_index;
 
 void cb_index_free(cb_index *index);

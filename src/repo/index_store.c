@@ -15,8 +15,8 @@
 enum {
     LOAD_ATTEMPTS = 10,
     MERGE_COUNT = 8,
-    MERGE_LEVELS = 4,
-    MERGE_FIRST_ENTRIES = 512, /* level k holds objects below 512 * 8^k entries */
+    MERGE_LEVELS = 3,
+    MERGE_FIRST_ENTRIES = 4096, /* level k holds objects below 4096 * 8^k entries */
 };
 
 /* ---- list ------------------------------------------------------------------------------- */
@@ -184,6 +184,31 @@ static cb_code adopt_pack(cb_repo *repo, uint32_t number, cb_error *err)
     return code;
 }
 
+/*
+ * Packs after the objects: what an object names exists by then, unless it was removed. A listing
+ * costs a remote store a request for each thousand of packs, so there what objects name is taken
+ * to exist (doomed packs are excluded by their lists, and who misses one asks for the listing),
+ * and of what they do not name only the packs of our name's dead runs are looked for.
+ */
+static cb_code take_listing(cb_repo *repo, cb_error *err)
+{
+    cb_index *index = &repo->index;
+    cb_code code = CB_OK;
+
+    index->packs_are_listed = repo->lists_packs;
+    if (repo->lists_packs)
+        return cb_store_list(repo->store, "pack/", see_pack, index, err);
+    for (size_t i = 0; i < index->pack_count; i++)
+        index->packs[i].exists = index->packs[i].indexed;
+    for (size_t i = 0; i < repo->orphan_count && code == CB_OK; i++) {
+        char prefix[CB_KEY_MAX];
+
+        code = cb_store_list(repo->store, cb_key_session_packs(prefix, repo->orphans[i]), see_pack,
+                             index, err);
+    }
+    return code;
+}
+
 static cb_code load_once(cb_repo *repo, cb_error *err)
 {
     cb_index *index = &repo->index;
@@ -199,9 +224,8 @@ static cb_code load_once(cb_repo *repo, cb_error *err)
         if (code == CB_OK)
             code = load_object(repo, &index->objects[i], err);
     }
-    /* Packs after the objects: what an object names exists by then, unless it was removed. */
     if (code == CB_OK)
-        code = cb_store_list(repo->store, "pack/", see_pack, index, err);
+        code = take_listing(repo, err);
     for (size_t i = 0; i < index->pack_count && code == CB_OK; i++)
         if (index->packs[i].exists && !index->packs[i].indexed)
             code = adopt_pack(repo, (uint32_t)i, err);
@@ -255,7 +279,9 @@ cb_code cb_index_refresh(cb_repo *repo, bool *changed, cb_error *err)
     if (code != CB_OK)
         return code;
     pthread_rwlock_wrlock(&repo->lock);
-    if (!repo->index_is_loaded || !same_objects(&repo->index, objects, count)) {
+    if (!repo->index_is_loaded || !repo->index.packs_are_listed ||
+        !same_objects(&repo->index, objects, count)) {
+        repo->lists_packs = true; /* something was not where it should be */
         code = cb_index_load_locked(repo, err);
         *changed = true;
     }
@@ -273,6 +299,13 @@ cb_code cb_repo_load_index(cb_repo *repo, cb_error *err)
         code = cb_index_load_locked(repo, err);
     pthread_rwlock_unlock(&repo->lock);
     return code;
+}
+
+cb_code cb_repo_load_all(cb_repo *repo, cb_error *err)
+{
+    repo->lists_packs = true;
+    cb_index_forget(repo);
+    return cb_repo_load_index(repo, err);
 }
 
 /* ---- write ------------------------------------------------------------------------------ */
@@ -403,6 +436,12 @@ static void merge_free(merge *m)
     cb_index_builder_free(&m->builder);
 }
 
+/* Would its entries make the merged object too large? */
+static bool fits(const merge *m, const cb_index_object *object)
+{
+    return m->builder.count + object->size_bytes / CB_INDEX_ENTRY_BYTES <= CB_INDEX_ENTRIES_MAX;
+}
+
 /* A damaged object is left where it is: it must not keep the others from being merged for ever. */
 static cb_code take_part(cb_repo *repo, merge *m, const cb_index_object *object, cb_error *err)
 {
@@ -434,29 +473,51 @@ static cb_code write_merged(cb_repo *repo, const uint8_t *session_id, merge *m, 
     return code;
 }
 
-/* Merge the first eight readable objects of a level, if there are as many. */
+/* Merge the first eight readable objects of a level, if there are as many; fewer when eight would
+   be too large for one object. */
 static cb_code merge_level(cb_repo *repo, const uint8_t *session_id, unsigned level,
                            const cb_index_object *objects, size_t count, bool *merged,
                            cb_error *err)
 {
     CB_CLEANUP(merge_free) merge m = {0};
     size_t found = 0;
+    size_t i = 0;
     cb_code code = CB_OK;
 
     *merged = false;
-    for (size_t i = 0; i < count; i++)
-        found += level_of(&objects[i]) == level;
-    for (size_t i = 0; i < count && found >= MERGE_COUNT && m.count < MERGE_COUNT; i++) {
+    for (size_t k = 0; k < count; k++)
+        found += level_of(&objects[k]) == level;
+    for (; i < count && found >= MERGE_COUNT && m.count < MERGE_COUNT; i++) {
         if (level_of(&objects[i]) != level)
             continue;
+        if (!fits(&m, &objects[i]))
+            break;
         code = take_part(repo, &m, &objects[i], err);
         if (code != CB_OK)
             return code;
     }
-    if (m.count < MERGE_COUNT)
+    if (m.count < 2 || (m.count < MERGE_COUNT && i == count))
         return CB_OK;
     *merged = true;
     return write_merged(repo, session_id, &m, err);
+}
+
+bool cb_index_wants_merge(const cb_repo *repo, const size_t *written, size_t written_count)
+{
+    size_t at_level[MERGE_LEVELS] = {0};
+
+    if (!repo->index_is_loaded) /* nobody knows what there is */
+        return true;
+    for (size_t i = 0; i < repo->index.object_count + written_count; i++) {
+        cb_index_object own = {.size_bytes =
+                                   i < written_count ? written[i] * CB_INDEX_ENTRY_BYTES : 0};
+        unsigned level =
+            level_of(i < written_count ? &own : &repo->index.objects[i - written_count]);
+
+        if (level < MERGE_LEVELS && ++at_level[level] >= MERGE_COUNT)
+            return true;
+    }
+    return false;
 }
 
 cb_code cb_index_merge(cb_repo *repo, const uint8_t *session_id, cb_error *err)

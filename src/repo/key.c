@@ -43,6 +43,15 @@ const char *cb_key_pack(char out[CB_KEY_MAX], const uint8_t id[CB_PACK_ID_BYTES]
     return out;
 }
 
+const char *cb_key_session_packs(char out[CB_KEY_MAX], const uint8_t half[CB_PACK_ID_BYTES / 2])
+{
+    char hex[CB_PACK_ID_BYTES + 1];
+
+    cb_hex(half, CB_PACK_ID_BYTES / 2, hex);
+    snprintf(out, CB_KEY_MAX, "pack/%.2s/%s", hex, hex);
+    return out;
+}
+
 const char *cb_key_index(char out[CB_KEY_MAX], const uint8_t id[CB_PACK_ID_BYTES])
 {
     char hex[CB_PACK_HEX];

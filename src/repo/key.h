@@ -23,6 +23,8 @@ const char *cb_key_manifest(char out[CB_KEY_MAX], const char *name, uint64_t num
 const char *cb_key_verified(char out[CB_KEY_MAX], const char *name, uint64_t number,
                             const char *label);
 const char *cb_key_pack(char out[CB_KEY_MAX], const uint8_t id[CB_PACK_ID_BYTES]);
+/* The prefix of all packs of a session, of whose id `half` is the first half. */
+const char *cb_key_session_packs(char out[CB_KEY_MAX], const uint8_t half[CB_PACK_ID_BYTES / 2]);
 const char *cb_key_index(char out[CB_KEY_MAX], const uint8_t id[CB_PACK_ID_BYTES]);
 const char *cb_key_reclaim(char out[CB_KEY_MAX], uint64_t number, const char *what);
 

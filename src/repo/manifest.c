@@ -511,6 +511,12 @@ cb_code cb_manifest_load(cb_repo *repo, const cb_manifest_ref *ref, cb_manifest 
     return CB_OK;
 }
 
+cb_code cb_manifest_load_listed(cb_repo *repo, const cb_manifest_ref *ref, cb_manifest **out,
+                                cb_error *err)
+{
+    return cb_manifest_load(repo, ref, out, err);
+}
+
 /* ---- verified --------------------------------------------------------------------------- */
 
 enum { F_VERIFIED_AT = 1 };

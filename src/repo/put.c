@@ -102,6 +102,13 @@ bool cb_session_has(cb_session *session, const cb_hash *id)
 
 /* ---- packs ------------------------------------------------------------------------------ */
 
+/* Under pack_lock, or when no committer is at work. */
+static void note_written(cb_session *session, const cb_index_builder *builder)
+{
+    if (session->written_count < CB_LENGTH(session->written))
+        session->written[session->written_count++] = builder->count;
+}
+
 static cb_code write_index(cb_session *session, cb_index_builder *builder, cb_error *err)
 {
     uint8_t id[CB_PACK_ID_BYTES];
@@ -116,9 +123,9 @@ static cb_code write_pending(cb_session *session, cb_error *err)
 {
     cb_code code = write_index(session, &session->pending, err);
 
-    if (code != CB_OK)
+    if (code != CB_OK || session->pending.pack_count == 0)
         return code;
-    session->has_written |= session->pending.pack_count > 0;
+    note_written(session, &session->pending);
     cb_index_builder_clear(&session->pending);
     session->pending_bytes = 0;
     return CB_OK;
@@ -139,7 +146,7 @@ static cb_code note_pack(cb_session *session, const cb_pack_writer *pack, cb_ind
     *full = session->pending;
     memset(&session->pending, 0, sizeof(session->pending));
     session->pending_bytes = 0;
-    session->has_written = true;
+    note_written(session, full);
     return CB_OK;
 }
 
@@ -497,6 +504,15 @@ static cb_code adopt_packs(cb_session *session, cb_error *err)
             code = write_pending(session, err);
     }
     return code;
+}
+
+void cb_session_save_index(cb_session *session)
+{
+    cb_error err = {0};
+
+    /* A courtesy to the next run, which then finds the packs of this one without a search. */
+    if (session->is_open && session->pending.pack_count > 0)
+        cb_ignore(write_pending(session, &err));
 }
 
 cb_code cb_session_flush(cb_session *session, cb_error *err)

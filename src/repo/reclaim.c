@@ -24,8 +24,7 @@ cb_code cb_reclaim_look(cb_reclaim *run, cb_error *err)
     code = cb_reclaim_lists_read(run->repo, true, &run->lists, err);
     if (code != CB_OK)
         return code;
-    cb_index_forget(run->repo);
-    return cb_repo_load_index(run->repo, err);
+    return cb_repo_load_all(run->repo, err);
 }
 
 /* ---- mark ------------------------------------------------------------------------------- */

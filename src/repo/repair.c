@@ -186,8 +186,7 @@ static cb_code rebuild(repair *run, cb_error *err)
     if (code != CB_OK)
         return code;
     /* Objects before packs: a pack that an old object names is in the listing or is gone. */
-    cb_index_forget(repo);
-    code = cb_repo_load_index(repo, err);
+    code = cb_repo_load_all(repo, err);
     for (size_t i = 0; code == CB_OK && i < repo->index.pack_count; i++) {
         code = cb_check_cancel(repo->ctx, err);
         if (code == CB_OK && repo->index.packs[i].exists)

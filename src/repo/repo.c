@@ -258,6 +258,7 @@ static cb_code read_config(cb_repo *repo, cb_error *err)
 cb_code cb_repo_open(cb_ctx *ctx, cb_store *store, cb_repo **out, cb_error *err)
 {
     cb_repo *repo = calloc(1, sizeof(*repo));
+    cb_store_facts facts;
     cb_code code;
 
     *out = NULL;
@@ -265,6 +266,9 @@ cb_code cb_repo_open(cb_ctx *ctx, cb_store *store, cb_repo **out, cb_error *err)
         return cb_fail_memory(err, sizeof(*repo));
     repo->ctx = ctx;
     repo->store = store;
+    cb_store_facts_of(store, &facts);
+    repo->is_remote = facts.is_remote;
+    repo->lists_packs = !facts.is_remote;
     code = read_config(repo, err);
     if (code == CB_OK && pthread_rwlock_init(&repo->lock, NULL) != 0)
         code = cb_fail(err, CB_NO_MEMORY, "no memory for a lock");
@@ -284,6 +288,7 @@ void cb_repo_close(cb_repo *repo)
         cb_repo_worker_free(&repo->workers[i]);
     cb_index_free(&repo->index);
     free(repo->damaged);
+    free(repo->orphans);
     pthread_rwlock_destroy(&repo->lock);
     cb_store_close(repo->store);
     free(repo);

@@ -110,6 +110,13 @@ CB_MUST_USE cb_code cb_manifest_find(cb_repo *repo, const char *text, cb_manifes
 CB_MUST_USE cb_code cb_manifest_load(cb_repo *repo, const cb_manifest_ref *ref, cb_manifest **out,
                                      cb_error *err);
 
+/*
+ * The same for a backup that a listing made just now has shown: its content, which never changes,
+ * may then come from the local cache, and CB_OK does not say that it is still there.
+ */
+CB_MUST_USE cb_code cb_manifest_load_listed(cb_repo *repo, const cb_manifest_ref *ref,
+                                            cb_manifest **out, cb_error *err);
+
 /* When a verify of it last found all good; 0 never. */
 CB_MUST_USE cb_code cb_manifest_verified(cb_repo *repo, const cb_manifest_ref *ref, int64_t *out_us,
                                          cb_error *err);
@@ -168,6 +175,12 @@ typedef struct cb_session_request {
  */
 CB_MUST_USE cb_code cb_session_open(cb_repo *repo, const cb_session_request *request,
                                     cb_session **out, cb_error *err);
+/*
+ * The newest backup of the name, when the session began: the parent to compare with. *out NULL when
+ * there is none; `ref` is then unchanged. Errors: those of cb_manifest_load.
+ */
+CB_MUST_USE cb_code cb_session_parent(cb_session *session, cb_manifest_ref *ref, cb_manifest **out,
+                                      cb_error *err);
 const char *cb_session_label(const cb_session *session);
 uint64_t cb_session_number(const cb_session *session);
 
@@ -193,7 +206,8 @@ bool cb_session_has(cb_session *session, const cb_hash *id);
 CB_MUST_USE cb_code cb_session_item(cb_session *session, const cb_item *item,
                                     const cb_entry *entries, uint64_t entry_count, cb_error *err);
 /* Instead of items: take over the whole table of a parent whose source did not change. Only when
-   every chunk of it is still usable; CB_NOT_FOUND otherwise: then write the items. */
+   every chunk of it is still usable; CB_NOT_FOUND otherwise: then write the items. Items that are
+   written afterwards take its place. */
 CB_MUST_USE cb_code cb_session_adopt_items(cb_session *session, const cb_manifest *parent,
                                            cb_error *err);
 

@@ -35,6 +35,10 @@ struct cb_repo {
     uint8_t fingerprint_secret[CB_FINGERPRINT_SECRET_BYTES];
     cb_repo_facts facts;
     atomic_uint_least64_t manifest_loads; /* how many manifests were read whole so far */
+    bool is_remote;                       /* a request costs a round trip */
+    bool lists_packs; /* the index is loaded with a listing of all packs; sticky once needed */
+    uint8_t (*orphans)[CB_PACK_ID_BYTES / 2]; /* of dead runs, whose packs may be in no object */
+    size_t orphan_count, orphan_capacity;
     bool single_threaded; /* sessions of our own (reclaim, repair) run no threads either */
     cb_repo_worker workers[CB_WORKERS_MAX + 1];
 
@@ -155,12 +159,15 @@ CB_MUST_USE cb_code cb_pack_list_parse(cb_bytes payload, cb_pack_id **out, size_
 
 /* ---- index ---- */
 
-/* Read all index objects, the list of packs, and the footers of packs that no object names.
-   The caller holds repo->lock for writing. */
+/* Read all index objects, then (lists_packs) the list of packs and the footers of packs that no
+   object names. The caller holds repo->lock for writing. */
 CB_MUST_USE cb_code cb_index_load_locked(cb_repo *repo, cb_error *err);
-/* Load again if the index objects in the store are others than those that were read. */
+/* Load it with all packs if it was not, or if the index objects in the store are others than those
+   that were read. */
 CB_MUST_USE cb_code cb_index_refresh(cb_repo *repo, bool *changed, cb_error *err);
 void cb_index_forget(cb_repo *repo); /* the next use loads it anew */
+/* Load it anew, with a listing of all packs: for those who remove. */
+CB_MUST_USE cb_code cb_repo_load_all(cb_repo *repo, cb_error *err);
 
 /* Write what the builder holds as one new index object whose id begins with `session_id`. */
 CB_MUST_USE cb_code cb_index_object_write(cb_repo *repo, const uint8_t *session_id,
@@ -172,6 +179,9 @@ CB_MUST_USE cb_code cb_index_object_collect(cb_repo *repo, const uint8_t id[CB_P
                                             cb_index_drop *drop, void *arg,
                                             cb_index_builder *builder, size_t *dropped,
                                             cb_error *err);
+/* Is there a level with eight objects, by what is known without asking: the loaded index, and the
+   entries of objects written since? */
+bool cb_index_wants_merge(const cb_repo *repo, const size_t *written, size_t written_count);
 /* One merge of eight objects of a level, if there are as many. */
 CB_MUST_USE cb_code cb_index_merge(cb_repo *repo, const uint8_t *session_id, cb_error *err);
 

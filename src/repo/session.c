@@ -4,7 +4,7 @@
  * The order is the safety (doc/format.md, "Sessions" and "Reclaim"):
  *   1. create `open`: from now on every reclaim that suspects packs waits for us;
  *   2. only then read reclaim/: what is suspected or doomed by now, we do not rely upon;
- *   3. only then look up which chunks exist.
+ *   3. only then look up which chunks exist, and list the manifests one of which is our parent.
  * `end` is written by us alone, and only when no request that could still create our manifest is
  * on its way.
  */
@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/array.h"
 #include "base/process.h"
 #include "base/text.h"
 
@@ -79,6 +80,7 @@ void cb_session_stop_beats(cb_session *session)
     pthread_cond_signal(&session->beat_wake);
     pthread_mutex_unlock(&session->beat_lock);
     pthread_join(session->beat_thread, NULL);
+    session->beat_stop = false;
     session->has_beat_thread = false;
 }
 
@@ -159,40 +161,77 @@ static cb_code create_open(cb_session *session, cb_error *err)
     return code;
 }
 
-/* Number, label and key, from what is there now. */
+/*
+ * The manifests of the name, listed after the lists were read: a parent that this listing shows
+ * needs no look-ups. *clash: one of them has our label, or a number that is not below ours.
+ */
+static cb_code list_manifests(cb_session *session, bool *clash, cb_error *err)
+{
+    cb_code code;
+
+    *clash = false;
+    free(session->keys);
+    session->keys = NULL;
+    session->key_count = 0;
+    if (session->name[0] == '~')
+        return CB_OK;
+    code = cb_manifest_scan(session->repo, session->name, &session->keys, &session->key_count, err);
+    if (code == CB_OK && session->key_count > 0)
+        *clash = session->keys[session->key_count - 1].ref.number >= session->number ||
+                 label_is_taken(session->keys, session->key_count, session->label);
+    return code;
+}
+
+/*
+ * Number, label and key. The objects of a name's highest number stay, so the sessions tell which is
+ * free. What manifests say counts once `open` is there; to look before only spares an attempt, and
+ * is left out where it costs a round trip.
+ */
 static cb_code choose(cb_session *session, unsigned *suffix, cb_error *err)
 {
     cb_session_info *infos = NULL;
-    cb_manifest_key *keys = NULL;
-    size_t info_count;
-    size_t key_count;
-    cb_code code = cb_session_scan(session->repo, session->name, &infos, &info_count, err);
+    bool ignored;
+    size_t count;
+    cb_code code = CB_OK;
 
+    if (!session->repo->is_remote)
+        code = list_manifests(session, &ignored, err);
     if (code == CB_OK)
-        code = cb_manifest_scan(session->repo, session->name, &keys, &key_count, err);
-    if (code == CB_OK) {
-        session->number = 1;
-        if (info_count > 0)
-            session->number = infos[info_count - 1].number + 1;
-        if (key_count > 0 && keys[key_count - 1].ref.number >= session->number)
-            session->number = keys[key_count - 1].ref.number + 1;
-        if (session->number > CB_KEY_NUMBER_MAX) {
-            code = cb_fail(err, CB_CORRUPT, "'%s' has an object with the last number there is",
-                           session->name);
-            cb_hint(err,
-                    "No run comes that far: look for a stray object under session/%s/ or "
-                    "manifest/%s/ and remove it.",
-                    session->name, session->name);
-        }
-    }
-    if (code == CB_OK) {
-        choose_label(session, keys, key_count, suffix);
-        session->manifest_key[0] = '\0';
-        if (session->name[0] != '~')
-            cb_key_manifest(session->manifest_key, session->name, session->number, session->label);
-    }
+        code = cb_session_scan(session->repo, session->name, &infos, &count, err);
+    if (code != CB_OK)
+        return code;
+    session->number = count > 0 ? infos[count - 1].number + 1 : 1;
     free(infos);
-    free(keys);
+    count = session->key_count;
+    if (count > 0 && session->keys[count - 1].ref.number >= session->number)
+        session->number = session->keys[count - 1].ref.number + 1;
+    if (session->number > CB_KEY_NUMBER_MAX) {
+        cb_fail(err, CB_CORRUPT, "'%s' has an object with the last number there is", session->name);
+        cb_hint(err,
+                "No run comes that far: look for a stray object under session/%s/ or "
+                "manifest/%s/ and remove it.",
+                session->name, session->name);
+        return err->code;
+    }
+    choose_label(session, session->keys, count, suffix);
+    session->manifest_key[0] = '\0';
+    if (session->name[0] != '~')
+        cb_key_manifest(session->manifest_key, session->name, session->number, session->label);
+    return CB_OK;
+}
+
+/* What a run without `end` has stored may be in no index object: it is looked for by its id. */
+static cb_code note_orphan(cb_repo *repo, const uint8_t *id, cb_error *err)
+{
+    cb_code code = CB_OK;
+
+    for (size_t i = 0; i < repo->orphan_count; i++)
+        if (memcmp(repo->orphans[i], id, sizeof(*repo->orphans)) == 0)
+            return CB_OK;
+    if (repo->orphan_count == repo->orphan_capacity)
+        code = cb_array_grow(&repo->orphans, &repo->orphan_capacity, sizeof(*repo->orphans), err);
+    if (code == CB_OK)
+        memcpy(repo->orphans[repo->orphan_count++], id, sizeof(*repo->orphans));
     return code;
 }
 
@@ -213,24 +252,20 @@ static cb_code lower_has_label(cb_session *session, const cb_session_info *info,
     if (code == CB_OK && cb_key_parse_manifest(record.manifest_key, name, &number, label) &&
         strcmp(label, session->label) == 0)
         *out = true;
-    return code;
+    return code == CB_OK ? note_orphan(session->repo, record.id, err) : code;
 }
 
 /* Look again once `open` is there: someone above us, or our label taken, means start over. */
 static cb_code check_again(cb_session *session, bool *again, bool *taken, cb_error *err)
 {
     cb_session_info *infos = NULL;
-    cb_manifest_key *keys = NULL;
-    size_t info_count;
-    size_t key_count;
-    cb_code code = cb_session_scan(session->repo, session->name, &infos, &info_count, err);
+    size_t count;
+    cb_code code = cb_session_scan(session->repo, session->name, &infos, &count, err);
 
     *again = false;
     *taken = false;
     session->has_lower = false;
-    if (code == CB_OK && session->name[0] != '~')
-        code = cb_manifest_scan(session->repo, session->name, &keys, &key_count, err);
-    for (size_t i = 0; code == CB_OK && i < info_count; i++) {
+    for (size_t i = 0; code == CB_OK && i < count; i++) {
         if (infos[i].number > session->number)
             *again = true;
         if (infos[i].number >= session->number || !infos[i].has_open || infos[i].has_ended)
@@ -239,22 +274,25 @@ static cb_code check_again(cb_session *session, bool *again, bool *taken, cb_err
         if (session->name[0] != '~')
             code = lower_has_label(session, &infos[i], taken, err);
     }
-    if (code == CB_OK && keys != NULL && label_is_taken(keys, key_count, session->label))
-        *taken = true;
     *again |= *taken;
     free(infos);
-    free(keys);
     return code;
 }
 
-static cb_code announce(cb_session *session, cb_error *err)
+/* A number is given up for good: the next attempt takes a higher one. */
+static void give_up_number(cb_session *session)
 {
-    unsigned suffix = 1;
+    cb_session_write_end(session);
+    session->is_open = false;
+    session->has_ended = false;
+}
 
+static cb_code announce(cb_session *session, unsigned *suffix, cb_error *err)
+{
     for (int attempt = 1; attempt <= OPEN_ATTEMPTS; attempt++) {
         bool again;
         bool taken;
-        cb_code code = choose(session, &suffix, err);
+        cb_code code = choose(session, suffix, err);
 
         if (code == CB_OK)
             code = create_open(session, err);
@@ -266,12 +304,8 @@ static cb_code announce(cb_session *session, cb_error *err)
             code = check_again(session, &again, &taken, err);
         if (code != CB_OK || !again)
             return code;
-        /* A number is given up for good: the next attempt takes a higher one. */
-        cb_session_write_end(session);
-        session->is_open = false;
-        session->has_ended = false;
-        if (taken)
-            suffix++;
+        give_up_number(session);
+        *suffix += taken;
     }
     return cb_fail(err, CB_BUSY, "too many runs of '%s' begin at once", session->name);
 }
@@ -294,9 +328,9 @@ static cb_code init_locks(cb_session *session, cb_error *err)
     return CB_OK;
 }
 
-static cb_code open_session(cb_session *session, cb_error *err)
+static cb_code open_once(cb_session *session, unsigned *suffix, bool *clash, cb_error *err)
 {
-    cb_code code = announce(session, err);
+    cb_code code = announce(session, suffix, err);
 
     if (code == CB_OK)
         code = start_beats(session, err);
@@ -306,7 +340,26 @@ static cb_code open_session(cb_session *session, cb_error *err)
         code = cb_reclaim_lists_read(session->repo, false, &session->lists, err);
     cb_index_forget(session->repo); /* what it says must not be older than the lists */
     session->loads_at_lists = session->repo->manifest_loads;
+    if (code == CB_OK)
+        code = list_manifests(session, clash, err);
     return code;
+}
+
+static cb_code open_session(cb_session *session, cb_error *err)
+{
+    unsigned suffix = 1;
+
+    for (int attempt = 1; attempt <= OPEN_ATTEMPTS; attempt++) {
+        bool clash;
+        cb_code code = open_once(session, &suffix, &clash, err);
+
+        if (code != CB_OK || !clash)
+            return code;
+        cb_session_stop_beats(session);
+        give_up_number(session);
+        cb_reclaim_lists_free(&session->lists);
+    }
+    return cb_fail(err, CB_BUSY, "too many runs of '%s' begin at once", session->name);
 }
 
 cb_code cb_session_open(cb_repo *repo, const cb_session_request *request, cb_session **out,
@@ -358,6 +411,8 @@ void cb_session_free(cb_session *session)
         cb_pack_free(session->filling[i]);
     for (size_t i = 0; i < session->sealed_count; i++)
         cb_pack_free(session->sealed[i]);
+    if (!session->has_ended)
+        cb_session_save_index(session);
     cb_session_write_end(session);
     for (unsigned i = 0; i <= CB_WORKERS_MAX; i++)
         cb_repo_worker_free(&session->workers[i]);
@@ -368,12 +423,31 @@ void cb_session_free(cb_session *session)
     free(session->usable);
     cb_index_builder_free(&session->pending);
     cb_reclaim_lists_free(&session->lists);
+    free(session->keys);
     pthread_cond_destroy(&session->beat_wake);
     pthread_mutex_destroy(&session->beat_lock);
     pthread_cond_destroy(&session->pack_changed);
     pthread_mutex_destroy(&session->pack_lock);
     pthread_mutex_destroy(&session->lock);
     free(session);
+}
+
+cb_code cb_session_parent(cb_session *session, cb_manifest_ref *ref, cb_manifest **out,
+                          cb_error *err)
+{
+    cb_code code;
+
+    *out = NULL;
+    for (size_t i = session->key_count; i > 0; i--) {
+        if (session->keys[i - 1].is_tombstone)
+            continue;
+        *ref = session->keys[i - 1].ref;
+        code = cb_manifest_load_listed(session->repo, ref, out, err);
+        if (code == CB_OK) /* it was listed after the lists were read */
+            (*out)->load_number = ++session->repo->manifest_loads;
+        return code;
+    }
+    return CB_OK;
 }
 
 const char *cb_session_label(const cb_session *session)

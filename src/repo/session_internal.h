@@ -41,6 +41,8 @@ struct cb_session {
 
     cb_reclaim_lists lists; /* as they stood once `open` was there */
     uint64_t loads_at_lists;
+    cb_manifest_key *keys; /* the name's manifests, listed after the lists were read */
+    size_t key_count;
 
     /* beats */
     pthread_t beat_thread;
@@ -74,7 +76,8 @@ struct cb_session {
     cb_index_builder pending; /* packs that are durable and in no index object; pack_lock guards it
                                  while committers are at work */
     uint64_t pending_bytes;
-    bool has_written; /* an index object */
+    size_t written[16]; /* entries of the index objects that were written; the last counts on */
+    size_t written_count;
 };
 
 /* lock.c: wait until no lower session of the name lives. */
@@ -84,6 +87,9 @@ CB_MUST_USE cb_code cb_session_wait_lock(cb_session *session, cb_error *err);
 CB_MUST_USE cb_code cb_session_put_kind(cb_session *session, unsigned worker, cb_pack_kind kind,
                                         cb_bytes raw, cb_put_result *out, cb_error *err);
 void cb_session_stop_committer(cb_session *session);
+/* Of a session that ends without commit: name its finished packs in an index object, if possible.
+ */
+void cb_session_save_index(cb_session *session);
 /* Is it in a pack that may be relied upon? Loads the index at the first question. */
 CB_MUST_USE cb_code cb_session_look_up(cb_session *session, const cb_hash *id, bool *found,
                                        cb_error *err);

@@ -45,6 +45,7 @@ typedef struct actor {
     test_random random;
     unsigned number;
     bool reclaims;
+    bool is_remote; /* what its store says of itself: fewer requests, another order of listings */
 } actor;
 
 typedef struct world {
@@ -376,7 +377,14 @@ static void gate_close(cb_store *store)
     (void)store; /* lives in the actor */
 }
 
+static void gate_facts(cb_store *store, cb_store_facts *out)
+{
+    cb_store_facts_of(((actor *)store)->world->inner, out);
+    out->is_remote = ((actor *)store)->is_remote;
+}
+
 static const cb_store_ops gate_ops = {.get = gate_get,
+                                      .facts = gate_facts,
                                       .put = gate_put,
                                       .list = gate_list,
                                       .remove = gate_remove,
@@ -409,8 +417,8 @@ static fixture_shape random_shape(test_random *random)
 }
 
 /* As the command does it: the newest backup's table is taken over if it says the same. */
-static bool adopt_parent(cb_repo *repo, cb_session *session, const fixture_shape *shape,
-                         cb_code *code, cb_error *err)
+static bool adopt_parent(cb_session *session, const fixture_shape *shape, cb_code *code,
+                         cb_error *err)
 {
     char text[96];
     cb_manifest_ref ref;
@@ -420,8 +428,7 @@ static bool adopt_parent(cb_repo *repo, cb_session *session, const fixture_shape
 
     snprintf(text, sizeof(text), "%u %u %u %u", shape->items, shape->chunks, shape->changing,
              shape->version);
-    if (cb_manifest_find(repo, shape->name, &ref, err) != CB_OK ||
-        cb_manifest_load(repo, &ref, &parent, err) != CB_OK) {
+    if (cb_session_parent(session, &ref, &parent, err) != CB_OK || parent == NULL) {
         cb_error_clear(err);
         return false;
     }
@@ -468,7 +475,7 @@ static void do_backup(actor *self, cb_repo *repo)
 
     if (cb_session_open(repo, &request, &session, &err) != CB_OK)
         return;
-    if (!adopt_parent(repo, session, &shape, &code, &err))
+    if (!adopt_parent(session, &shape, &code, &err))
         code = fixture_fill(repo, session, &shape, &err);
     if (code == CB_OK)
         note_done(self->world, &shape, session);
@@ -526,6 +533,7 @@ static void *act(void *arg)
     for (unsigned i = 0; i < OPERATIONS && !self->is_dead; i++) {
         cb_error err = {0};
 
+        self->is_remote = chance(&self->random, 2);
         if (cb_repo_open(self->world->ctx, &self->store, &repo, &err) != CB_OK)
             continue;
         repo->single_threaded = true;
