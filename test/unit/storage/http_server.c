@@ -14,6 +14,7 @@ enum { HEAD_MAX = 65536 };
 
 typedef struct connection {
     http_server *server;
+    unsigned number;
     int fd;
 } connection;
 
@@ -170,7 +171,10 @@ static void *serve(void *arg)
         cb_buf_free(&head);
         cb_buf_free(&body);
     }
-    shutdown(self.fd, SHUT_RDWR); /* closed when the server stops: its number must stay ours */
+    pthread_mutex_lock(&self.server->lock);
+    self.server->open[self.number] = -1;
+    close(self.fd);
+    pthread_mutex_unlock(&self.server->lock);
     return NULL;
 }
 
@@ -187,7 +191,7 @@ static void *listen_for(void *arg)
         must(server->connections < CB_LENGTH(server->open), "too many connections");
         one = malloc(sizeof(*one));
         must(one != NULL, "memory");
-        *one = (connection){server, fd};
+        *one = (connection){server, server->connections, fd};
         server->open[server->connections] = fd;
         must(pthread_create(&server->threads[server->connections], NULL, serve, one) == 0,
              "thread");
@@ -227,9 +231,11 @@ void http_server_stop(http_server *server)
     pthread_join(server->thread, NULL);
     close(server->listener);
     for (unsigned i = 0; i < server->connections; i++) {
-        shutdown(server->open[i], SHUT_RDWR);
+        pthread_mutex_lock(&server->lock);
+        if (server->open[i] >= 0)
+            shutdown(server->open[i], SHUT_RDWR);
+        pthread_mutex_unlock(&server->lock);
         pthread_join(server->threads[i], NULL);
-        close(server->open[i]);
     }
     cb_buf_free(&server->head);
     cb_buf_free(&server->body);
