@@ -177,24 +177,20 @@ static void close_session(place *p)
 /* The newest backup of the name, as a parent; NULL when there is none that can be one. */
 static cb_code load_parent(backup *b, place *p, cb_error *err)
 {
-    CB_CLEANUP(cb_free_cleanup) cb_manifest_ref *refs = NULL;
-    size_t count;
+    cb_manifest_ref ref;
     cb_code code;
 
     if (b->request->full)
         return CB_OK;
-    code = cb_manifest_list(p->repo, b->name, &refs, &count, err);
-    if (code != CB_OK || count == 0 || refs[count - 1].number >= cb_session_number(p->session))
-        return code;
-    code = cb_manifest_load(p->repo, &refs[count - 1], &p->parent, err);
+    code = cb_session_parent(p->session, &ref, &p->parent, err);
     if (code == CB_CORRUPT || code == CB_NOT_FOUND) {
         cb_event_text(b->ctx, CB_EVENT_WARNING,
-                      "the backup before, %s@%s, cannot serve as a base: %s", refs[count - 1].name,
-                      refs[count - 1].label, err->message);
+                      "the backup before, %s@%s, cannot serve as a base: %s", ref.name, ref.label,
+                      err->message);
         cb_error_clear(err);
         return CB_OK;
     }
-    if (code == CB_OK && strcmp(p->parent->kind, b->engine->kind) != 0) {
+    if (code == CB_OK && p->parent != NULL && strcmp(p->parent->kind, b->engine->kind) != 0) {
         cb_manifest_free(p->parent);
         p->parent = NULL;
     }
