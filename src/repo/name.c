@@ -58,6 +58,15 @@ static cb_code read_binding(cb_repo *repo, const char *key, cb_arena *arena, cb_
     return code;
 }
 
+cb_code cb_name_binding(cb_repo *repo, const char *name, cb_arena *arena, cb_binding *out,
+                        cb_error *err)
+{
+    char key[CB_KEY_MAX];
+
+    cb_key_name(key, name);
+    return read_binding(repo, key, arena, out, err);
+}
+
 static bool same(const char *a, const char *b)
 {
     return strcmp(a != NULL ? a : "", b != NULL ? b : "") == 0;

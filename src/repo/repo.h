@@ -155,6 +155,10 @@ typedef struct cb_binding {
 CB_MUST_USE cb_code cb_name_bind(cb_repo *repo, const char *name, const cb_binding *binding,
                                  bool adopt, cb_error *err);
 
+/* What a name is bound to; texts go to `arena`. Errors: CB_NOT_FOUND, CB_CORRUPT. */
+CB_MUST_USE cb_code cb_name_binding(cb_repo *repo, const char *name, cb_arena *arena,
+                                    cb_binding *out, cb_error *err);
+
 typedef struct cb_session cb_session;
 
 typedef struct cb_session_request {
