@@ -72,6 +72,7 @@ class Canvasback:
         self.home = folder / "home"
         self.repo = folder / "repo"
         self.home.mkdir(exist_ok=True)
+        self.secrets = []  # texts that no run may ever print
         self.env = {
             "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
             "HOME": str(self.home),
@@ -101,6 +102,8 @@ class Canvasback:
             timeout=timeout,
             cwd=cwd,
         )
+        for secret in self.secrets:
+            assert secret not in done.stdout + done.stderr, f"a secret is told by {arguments}"
         return Result(done.returncode, done.stdout, done.stderr)
 
     def __call__(self, *arguments, code=DONE, **options):

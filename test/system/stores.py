@@ -517,6 +517,7 @@ class Place:
     def prepare(self, cb, endpoint=None):
         """Let this Canvasback use it; an encrypted repository is made, a plain one makes itself."""
         cb.env.update(self.env(endpoint))
+        cb.secrets += self.secrets()
         if self.encrypted:
             cb("init", "--encrypt")
         return cb
