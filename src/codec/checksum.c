@@ -256,3 +256,15 @@ bool cb_md5(cb_bytes data, uint8_t out[CB_MD5_BYTES])
 {
     return EVP_Digest(data.data, data.size, out, NULL, EVP_md5(), NULL) == 1;
 }
+
+bool cb_md5_pieces(const cb_bytes *pieces, size_t count, uint8_t out[CB_MD5_BYTES])
+{
+    EVP_MD_CTX *state = EVP_MD_CTX_new();
+    bool is_done = state != NULL && EVP_DigestInit_ex(state, EVP_md5(), NULL) == 1;
+
+    for (size_t i = 0; i < count && is_done; i++)
+        is_done = EVP_DigestUpdate(state, pieces[i].data, pieces[i].size) == 1;
+    is_done = is_done && EVP_DigestFinal_ex(state, out, NULL) == 1;
+    EVP_MD_CTX_free(state);
+    return is_done;
+}

@@ -21,6 +21,8 @@ uint64_t cb_crc64nvme_join(uint64_t a, uint64_t b, uint64_t b_bytes);
 enum { CB_MD5_BYTES = 16 };
 /* False where the system forbids MD5 (FIPS): send another checksum then. */
 CB_MUST_USE bool cb_md5(cb_bytes data, uint8_t out[CB_MD5_BYTES]);
+/* Of pieces that follow one another. */
+CB_MUST_USE bool cb_md5_pieces(const cb_bytes *pieces, size_t count, uint8_t out[CB_MD5_BYTES]);
 
 /* Characters of `bytes` bytes in base64, with the NUL. */
 #define CB_BASE64_SIZE(bytes) (((bytes) + 2) / 3 * 4 + 1)
