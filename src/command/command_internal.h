@@ -107,6 +107,30 @@ CB_MUST_USE cb_code cb_output(cb_ctx *ctx, cb_repo *repo, const cb_manifest *man
 CB_MUST_USE cb_code cb_transfer(cb_ctx *ctx, cb_source *source, cb_target *target,
                                 uint64_t *bytes_written, cb_error *err);
 
+/* ---- backup_source.c ---------------------------------------------------------------------- */
+
+typedef struct cb_backup_source_request {
+    cb_repo *repo;
+    const cb_manifest *manifest;
+    /* An earlier backup there, of which the one that reads has a copy as its parent; NULL none. */
+    const cb_manifest *parent;
+} cb_backup_source_request;
+
+/*
+ * A backup as a source of another: its items, and each chunk checked by its id. All that the
+ * request holds is borrowed until the source is freed.
+ */
+CB_MUST_USE cb_code cb_backup_source_new(cb_ctx *ctx, const cb_backup_source_request *request,
+                                         cb_source **out, cb_error *err);
+
+/* What of the backup could not be read: CB_OK while nothing was found to be damaged. */
+typedef struct cb_backup_source_damage {
+    cb_error error;
+    uint64_t item; /* which of the table, from 1; 0: the table itself */
+    cb_hash chunk; /* all zero: unknown */
+} cb_backup_source_damage;
+const cb_backup_source_damage *cb_backup_source_damage_of(cb_source *source);
+
 /* ---- retention.c -------------------------------------------------------------------------- */
 
 typedef struct cb_candidate {

@@ -41,6 +41,7 @@ typedef struct cb_piece {
     uint64_t index; /* chunk of the item's grid */
     uint64_t offset;
     uint32_t length;
+    uint8_t note[32]; /* the source's own, given back to it when the piece is read */
 } cb_piece;
 
 typedef struct cb_step {
