@@ -265,5 +265,4 @@ def writer():
 
 from faults import at_offset, faults, quick_path, stage  # noqa: E402,F401
 from samples import both_histories, both_samples, history, samples  # noqa: E402,F401
-from proxy import proxy  # noqa: E402,F401
-from stores import azurite, gcs, minio, place, remote, s3  # noqa: E402,F401
+from stores import azurite, gcs, minio, place, proxy, remote, s3  # noqa: E402,F401

@@ -20,8 +20,6 @@ import threading
 import time
 import urllib.parse
 
-import pytest
-
 UPSTREAM_TIMEOUT = 60
 
 
@@ -492,17 +490,3 @@ def read_chunks(stream):
     while stream.readline().strip():
         pass
     return body
-
-
-@pytest.fixture
-def proxy(request):
-    """proxy(place): a fault proxy in front of the place's store."""
-    made = []
-
-    def stand(place):
-        made.append(Proxy(place.bucket.server.port))
-        return made[-1]
-
-    yield stand
-    for one in made:
-        one.close()

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from conftest import DAMAGED, DONE, FAILED, MISSING, USAGE, Canvasback
-from stores import PASSPHRASE, FolderBucket, Place
+from servers import PASSPHRASE, FolderBucket, Place
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import time
 
 import pytest
 from conftest import BUSY, DONE, FAILED, LONG, MISSING, Canvasback
-from stores import FolderBucket, Place
+from servers import FolderBucket, Place
 
 KILLED = -9
 NAMES = ["alpha", "beta", "gamma", "delta"]

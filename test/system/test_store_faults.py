@@ -38,7 +38,7 @@ from proxy import (
     puts,
     since,
 )
-from stores import FolderBucket, Place
+from servers import FolderBucket, Place
 
 KILLED = -9
 

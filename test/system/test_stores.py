@@ -10,7 +10,8 @@ import time
 import pytest
 from conftest import DAMAGED, DONE, FAILED, MISSING, USAGE, Canvasback
 from proxy import Kill, bodies, nth
-from stores import KINDS, PASSPHRASE, FolderBucket, Keys, Place
+from servers import PASSPHRASE, FolderBucket, Keys, Place, free_port
+from stores import KINDS
 
 from live import harness
 
@@ -405,8 +406,6 @@ def test_no_such_bucket(remote, tmp_path, history):
 
 def test_nobody_listens(remote, tmp_path, history):
     """A server that is not there is said so, within a bounded time."""
-    from stores import free_port
-
     db = history.place("one", tmp_path / "db.duckdb")
     cb = Canvasback(tmp_path)
     cb.env.update(remote.env(f"http://127.0.0.1:{free_port()}"))

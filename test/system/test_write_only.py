@@ -11,7 +11,7 @@ import xml.etree.ElementTree
 
 import pytest
 from conftest import DAMAGED, DONE, FAILED, MISSING, Canvasback
-from stores import PASSPHRASE, Place, Refused, texts
+from servers import PASSPHRASE, Place, Refused, texts
 
 HOST = ("s3:PutObject", "s3:GetObject", "s3:ListBucket", "s3:PutObjectRetention",
         "s3:GetObjectRetention", "s3:GetBucketObjectLockConfiguration",
