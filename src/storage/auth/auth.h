@@ -3,8 +3,9 @@
  *
  * Order everywhere: address and options, environment, files, workload identity, machine identity;
  * the first hit wins. Which source that was can be asked (words, never values). Tokens are renewed
- * 5 minutes before they expire, by one thread while the others wait, and once more when a request
- * was refused as expired.
+ * 5 minutes before they expire, by one thread (the others wait only when the old one has ended),
+ * and once more when a request was refused as expired. What cannot be renewed (temporary keys in
+ * the environment) is CB_DENIED then, and says so.
  *
  * Threads: all calls may be made from any thread. Environment: read once, when made.
  */
