@@ -162,8 +162,7 @@ typedef struct cb_backup_request {
     int64_t deadline_us; /* how long the hot copy may take to be confirmed; 0: 10 minutes */
     bool allow_damage;
     const char *source_snapshot;
-    const char *before; /* shell commands */
-    const char *after;
+    const char *before; /* shell command; when it fails nothing else is done */
 } cb_backup_request;
 
 /* One repository of several. */

@@ -17,6 +17,11 @@ typedef struct cutter {
     cb_command_line *out;
 } cutter;
 
+static bool is_secret(cb_option_id id)
+{
+    return id != CB_OPT_END && (cb_options[id].flags & CB_OPTION_SECRET) != 0;
+}
+
 /* The words of secrets: someone looks for a flag that must not exist. */
 static bool smells_of_secret(const char *name)
 {
@@ -35,9 +40,9 @@ static cb_code unknown_option(const char *name, size_t size, cb_error *err)
     shown[size] = '\0';
     cb_fail(err, CB_USAGE, "there is no option --%s", shown);
     near = cb_option_suggest(shown, CB_COMMAND_END);
-    if (smells_of_secret(shown))
-        cb_hint(err, "A secret is never given on the command line: set AWS_SECRET_ACCESS_KEY, or "
-                     "use --passphrase-file.");
+    if (smells_of_secret(shown) || (near && is_secret(cb_option_find(near, strlen(near), NULL))))
+        cb_hint(err, "A secret is never given on the command line: use --passphrase-file or "
+                     "CANVASBACK_PASSPHRASE, and AWS_SECRET_ACCESS_KEY for S3.");
     else if (near)
         cb_hint(err, "Did you mean --%s?", near);
     else
@@ -78,7 +83,7 @@ static cb_code cut_long(cutter *self, const char *name, cb_error *err)
     cb_option_id id = cb_option_find(name, size, &negated);
 
     /* Flags are written with '-': '_' belongs to files and variables. */
-    if (id == CB_OPT_END || memchr(name, '_', size))
+    if (id == CB_OPT_END || is_secret(id) || memchr(name, '_', size))
         return unknown_option(name, size, err);
     if (name[size] == '=' && negated)
         return cb_fail(err, CB_USAGE, "--%.*s takes no value", (int)size, name);
@@ -180,6 +185,13 @@ static bool asks_for(const cb_command_line *line, cb_option_id id)
     return false;
 }
 
+static bool may_repeat(cb_option_id id, cb_command_id command)
+{
+    if (id == CB_OPT_REPO && command != CB_COMMAND_BACKUP && command != CB_COMMAND_SCHEDULE)
+        return false;
+    return (cb_options[id].flags & CB_OPTION_REPEAT) != 0;
+}
+
 static cb_code check_options(const cb_command_line *line, cb_error *err)
 {
     const char *command = cb_commands[line->command].name;
@@ -195,8 +207,12 @@ static cb_code check_options(const cb_command_line *line, cb_error *err)
         }
         /* A flag may be said twice and the last word counts; two values are a contradiction. */
         if (seen[line->options[i].id] && option->type != CB_TYPE_FLAG &&
-            !(option->flags & CB_OPTION_REPEAT))
-            return cb_fail(err, CB_USAGE, "--%s is given twice", option->name);
+            !may_repeat(line->options[i].id, line->command)) {
+            cb_fail(err, CB_USAGE, "--%s is given twice", option->name);
+            if (line->options[i].id == CB_OPT_REPO)
+                cb_hint(err, "Only backup writes to several repositories.");
+            return err->code;
+        }
         seen[line->options[i].id] = true;
     }
     return CB_OK;

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 
+#include <limits.h>
 #include <string.h>
 
 // clang-format off
@@ -22,12 +23,15 @@ const cb_command cb_commands[CB_COMMAND_END] = {
             "from outside while its process goes on working: it is neither locked nor opened.\n\n"
             "Every backup can be restored by itself; what the repository already has is not stored "
             "again. A repository that does not exist yet is made on the first backup.\n\n"
+            "With several repositories (see help --repo) the source is read once. The result says "
+            "which of them failed; the exit code is 0 when all were written and 1 when any was "
+            "not.\n\n"
             "Damage found in the source ends the command with exit code 3 and stores nothing; with "
             "--allow-damage the backup is stored, marked as damaged, and the exit code is 0.",
         .examples =
             "canvasback backup prod.duckdb\n"
             "canvasback backup prod.duckdb --name prod --tag release=41\n"
-            "canvasback backup sqlite:app.db --repo /mnt/backup/repo",
+            "canvasback backup sqlite:app.db --repo s3://my-bucket/backups",
     },
     [CB_COMMAND_RESTORE] = {
         .name = "restore",
@@ -42,7 +46,8 @@ const cb_command cb_commands[CB_COMMAND_END] = {
             "An existing TARGET is refused unless --force (replace it) or --delta (rewrite only "
             "what differs) is given. A database that some process has open is never written over.\n\n"
             "Instead of NAME, a plain DuckDB file may be given; anything with ':' or '/' in it, or "
-            "that exists as a file, is an address, all else is a name.",
+            "that exists as a file, is an address, all else is a name. It may lie in an object "
+            "store: s3://bucket/prod.duckdb.",
         .examples =
             "canvasback restore prod /tmp/prod.duckdb\n"
             "canvasback restore prod@20261121-022035 prod.duckdb --delta\n"
@@ -77,8 +82,11 @@ const cb_command cb_commands[CB_COMMAND_END] = {
         .detail =
             "Without NAME the whole repository is read. With --deep each backup is also restored "
             "to a scratch place and opened by its own engine, which reads every table.\n\n"
+            "--percent and --max-bytes read a part, the least recently verified first; --deep "
+            "--schedule opens one backup: small checks that come round to everything.\n\n"
             "Damage ends the command with exit code 3, after the result.",
-        .examples = "canvasback verify\ncanvasback verify prod --deep",
+        .examples = "canvasback verify\ncanvasback verify prod --deep\n"
+                    "canvasback verify --percent 5",
     },
     [CB_COMMAND_CHECK] = {
         .name = "check",
@@ -117,9 +125,10 @@ const cb_command cb_commands[CB_COMMAND_END] = {
             "SOURCE is a DuckDB file, open in some process or not, or NAME[@LABEL] of a backup. "
             "TARGET is one file that stock DuckDB opens, with the log folded in and no .wal beside "
             "it. A TARGET that ends in '/' is a folder. An existing file is refused unless --force "
-            "is given.",
+            "is given. Both may lie in an object store: s3://bucket/prod.duckdb.",
         .examples =
             "canvasback copy prod.duckdb /mnt/copy/prod.duckdb\n"
+            "canvasback copy prod.duckdb s3://my-bucket/copies/prod.duckdb\n"
             "canvasback copy prod.duckdb /mnt/copy/ --timestamp --keep 7",
     },
     [CB_COMMAND_INIT] = {
@@ -127,14 +136,30 @@ const cb_command cb_commands[CB_COMMAND_END] = {
         .operands = "",
         .summary = "make a repository",
         .detail = "An ordinary first backup makes the repository by itself; init is for those who "
-                  "want to make it beforehand.",
-        .examples = "canvasback init --repo /mnt/backup/repo",
+                  "want to make it beforehand, or --encrypt it.",
+        .examples = "canvasback init --repo /mnt/backup/repo\n"
+                    "canvasback init --encrypt --repo s3://my-bucket/backups",
     },
     [CB_COMMAND_REPO] = {
         .name = "repo",
-        .operands = "",
-        .summary = "describe the repository",
-        .examples = "canvasback repo",
+        .operands = "[check | key ... | sync ...]",
+        .max_operands = UINT_MAX,
+        .summary = "describe the repository, check its store, manage keys, sync",
+        .detail =
+            "repo alone describes the repository.\n\n"
+            "repo --check, or repo check, tests what its store can do and how fast it is, and "
+            "says which credentials were used (never their values).\n\n"
+            "repo key list shows the keys of an encrypted repository. repo key add adds a "
+            "passphrase; with --write-only it makes the key file FILE, with which a host can add "
+            "backups and not read old ones. repo key remove ID takes a key away, never the last "
+            "that can read. repo key change gives another passphrase to the key in use.\n\n"
+            "repo sync FROM TO [NAME[@LABEL]...] copies the backups that TO does not have from "
+            "one repository to another, of another kind or passphrase too. Repeated after an "
+            "interruption it goes on where it was.",
+        .examples = "canvasback repo --check\n"
+                    "canvasback repo key add --label second\n"
+                    "canvasback repo key add --write-only db1.key --label db1\n"
+                    "canvasback repo sync /mnt/backup/repo s3://my-bucket/backups prod",
     },
     [CB_COMMAND_REPAIR] = {
         .name = "repair",
@@ -142,6 +167,28 @@ const cb_command cb_commands[CB_COMMAND_END] = {
         .summary = "mend what can be mended in the repository",
         .detail = "Rebuilds the index from the packs and says which backups are incomplete.",
         .examples = "canvasback repair",
+    },
+    [CB_COMMAND_METRICS] = {
+        .name = "metrics",
+        .operands = "",
+        .summary = "state of the backups for machines, as Prometheus text",
+        .detail =
+            "For each name: when the newest backup was taken and how old it is, its size, what it "
+            "stored, how long it took, when it was last verified; exit code and time of the last "
+            "backup, verify and expire on this machine.\n\n"
+            "The last runs are noted in $XDG_STATE_HOME/canvasback (~/.local/state/canvasback), by "
+            "repository and name.",
+        .examples = "canvasback metrics\n"
+                    "canvasback metrics --output /var/lib/node_exporter/canvasback.prom",
+    },
+    [CB_COMMAND_REPORT] = {
+        .name = "report",
+        .operands = "",
+        .summary = "state of the backups for people, as one page",
+        .detail = "One HTML page that needs nothing else: backups over time for each name, growth "
+                  "of the repository, how much is shared, what was verified when, what would be "
+                  "lost if this machine died now, runs that failed.",
+        .examples = "canvasback report --html backups.html",
     },
     [CB_COMMAND_SCHEDULE] = {
         .name = "schedule",
@@ -195,10 +242,6 @@ const cb_command cb_commands[CB_COMMAND_END] = {
         .summary = "stream PostgreSQL's log"},
     [CB_COMMAND_SERVE] = {.name = "serve", .operands = "", .is_reserved = true,
         .summary = "serve BACKUP DATABASE and RESTORE DATABASE over SQL"},
-    [CB_COMMAND_METRICS] = {.name = "metrics", .operands = "", .is_reserved = true,
-        .summary = "state of the backups for machines"},
-    [CB_COMMAND_REPORT] = {.name = "report", .operands = "", .is_reserved = true,
-        .summary = "state of the backups for people"},
 };
 // clang-format on
 

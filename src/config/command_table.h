@@ -18,6 +18,8 @@ typedef enum cb_command_id {
     CB_COMMAND_INIT,
     CB_COMMAND_REPO,
     CB_COMMAND_REPAIR,
+    CB_COMMAND_METRICS,
+    CB_COMMAND_REPORT,
     CB_COMMAND_SCHEDULE,
     CB_COMMAND_HELP,
     CB_COMMAND_VERSION,
@@ -28,8 +30,6 @@ typedef enum cb_command_id {
     CB_COMMAND_ARCHIVE_GET,
     CB_COMMAND_RECEIVE_WAL,
     CB_COMMAND_SERVE,
-    CB_COMMAND_METRICS,
-    CB_COMMAND_REPORT,
     CB_COMMAND_END,
 } cb_command_id;
 

@@ -18,8 +18,18 @@
 
 static const char variable_prefix[] = "CANVASBACK_";
 
-/* Set for the command of --after, which may well run this program again: not a setting. */
-static const char hook_variable[] = "CANVASBACK_RESULT=";
+/* Set for the commands of --before and its kin, which may well run this program again: these are
+   not settings. */
+static const char *const hook_variables[] = {
+    "CANVASBACK_RESULT=", "CANVASBACK_HOOK=", "CANVASBACK_HOOK_"};
+
+static bool is_hook_variable(const char *variable)
+{
+    for (size_t i = 0; i < CB_LENGTH(hook_variables); i++)
+        if (cb_has_prefix(variable, hook_variables[i]))
+            return true;
+    return false;
+}
 
 /* ---- where things come from --------------------------------------------------------------- */
 
@@ -101,6 +111,20 @@ static cb_code add_tag(cb_config *config, const char *text, cb_error *err)
     return CB_OK;
 }
 
+/* A stronger layer replaces the list of the weaker ones; within a layer it grows. */
+static cb_code add_repo(cb_config *config, const char *text, cb_origin origin, cb_error *err)
+{
+    cb_code code = CB_OK;
+
+    if (config->values[CB_OPT_REPO].origin != origin)
+        config->repo_count = 0;
+    if (config->repo_count == config->repo_capacity)
+        code = cb_array_grow(&config->repos, &config->repo_capacity, sizeof(*config->repos), err);
+    if (code == CB_OK)
+        config->repos[config->repo_count++] = text;
+    return code;
+}
+
 static cb_code check_value(const cb_config *config, cb_option_id id, const char *text,
                            cb_origin origin, unsigned line, int64_t *number, cb_error *err)
 {
@@ -123,6 +147,11 @@ static cb_code apply(cb_config *config, cb_option_id id, const char *text, cb_or
         code = expand_home(config, id, text, &value.text, err);
     if (code == CB_OK && id == CB_OPT_TAG)
         code = add_tag(config, text, err);
+    if (code == CB_OK && id == CB_OPT_REPO) {
+        code = add_repo(config, value.text, origin, err);
+        if (code == CB_OK && config->repo_count > 1)
+            return CB_OK; /* the first stays the one */
+    }
     if (code == CB_OK)
         config->values[id] = value;
     return code;
@@ -183,7 +212,7 @@ static cb_code each_variable(cb_config *config, variable_visit *visit, cb_error 
         cb_code code;
 
         if (strncmp(*at, variable_prefix, prefix) != 0 || (*at)[size] != '=' ||
-            cb_has_prefix(*at, hook_variable))
+            is_hook_variable(*at))
             continue;
         code = find_variable(*at, size, &id, err);
         if (code == CB_OK && (*at)[size + 1] != '\0') /* empty is as good as unset */
@@ -231,6 +260,13 @@ static cb_code check_line(const cb_config *config, size_t at, cb_error *err)
     }
     if (cb_options[id].flags & CB_OPTION_LINE_ONLY)
         return refuse_line_only(id, where, err);
+    if (cb_options[id].flags & CB_OPTION_SECRET) {
+        cb_fail(err, CB_USAGE, "%s: '%s' is a secret, and cannot stand there", where,
+                cb_options[id].name);
+        cb_hint(err, "Write it to a file of its own, mode 600, and name that with %s-file.",
+                cb_options[id].name);
+        return err->code;
+    }
     if (id == CB_OPT_CONFIG)
         return cb_fail(err, CB_USAGE, "%s: a configuration file cannot name another", where);
     for (size_t i = 0; i < at && !(cb_options[id].flags & CB_OPTION_REPEAT); i++) {
@@ -369,7 +405,8 @@ bool cb_subject_of_source(const char *address, char out[CB_NAME_TEXT_MAX])
     for (size_t i = 0; i < CB_LENGTH(kinds); i++)
         if (cb_has_prefix(address, kinds[i]))
             address += strlen(kinds[i]);
-    size = strlen(address);
+    /* The settings of an object store's address are no part of the object's name. */
+    size = strstr(address, "://") ? strcspn(address, "?") : strlen(address);
     while (size > 1 && address[size - 1] == '/')
         size--;
     base = memrchr(address, '/', size);
@@ -430,6 +467,8 @@ static bool find_subject(const cb_config *config, char out[CB_NAME_TEXT_MAX])
     case CB_COMMAND_INIT:
     case CB_COMMAND_REPO:
     case CB_COMMAND_REPAIR:
+    case CB_COMMAND_METRICS:
+    case CB_COMMAND_REPORT:
     case CB_COMMAND_HELP:
     case CB_COMMAND_VERSION:
     case CB_COMMAND_COMPLETION:
@@ -438,8 +477,6 @@ static bool find_subject(const cb_config *config, char out[CB_NAME_TEXT_MAX])
     case CB_COMMAND_ARCHIVE_GET:
     case CB_COMMAND_RECEIVE_WAL:
     case CB_COMMAND_SERVE:
-    case CB_COMMAND_METRICS:
-    case CB_COMMAND_REPORT:
     case CB_COMMAND_END:
         return false;
     }
@@ -454,6 +491,7 @@ static cb_code apply_defaults(cb_config *config, cb_error *err)
 
     memset(config->values, 0, sizeof(config->values));
     config->tag_count = 0;
+    config->repo_count = 0;
     for (unsigned i = 0; i < CB_OPT_END && code == CB_OK; i++)
         if (cb_options[i].fallback)
             code = apply(config, (cb_option_id)i, cb_options[i].fallback, CB_FROM_DEFAULT, 0, err);
@@ -544,6 +582,7 @@ void cb_config_free(cb_config *config)
     if (!config)
         return;
     free(config->tags);
+    free(config->repos);
     cb_arena_free(&config->arena);
     free(config);
 }

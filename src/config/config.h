@@ -3,6 +3,9 @@
  * together. Precedence: flag, environment, section of the subject, global part of the file,
  * default. Each value remembers where it came from.
  *
+ * A repository may be named several times: those of the strongest layer count, the first is the one
+ * that every command uses, and backup writes to all.
+ *
  * The subject is the name of the database that the command is about: NAME of NAME[@LABEL], --name,
  * or what a source would be called. Its section of the file counts, the others do not.
  */
@@ -40,6 +43,9 @@ typedef struct cb_config {
     cb_pair *tags; /* in the order of first appearance; a later one of the same key replaces it */
     size_t tag_count;
     size_t tag_capacity;
+    const char **repos; /* all of the strongest layer that names any; values[CB_OPT_REPO] is one */
+    size_t repo_count;
+    size_t repo_capacity;
 } cb_config;
 
 /*

@@ -11,13 +11,24 @@
 #define FOR_COPYING (CB_FOR(BACKUP) | CB_FOR(COPY))
 #define FOR_BACKUP  (CB_FOR(BACKUP) | CB_FOR(SCHEDULE))
 #define FOR_EXPIRE  (CB_FOR(EXPIRE) | CB_FOR(SCHEDULE))
+#define FOR_HOOKS   (FOR_BACKUP | CB_FOR(VERIFY) | CB_FOR(EXPIRE) | CB_FOR(COPY) | CB_FOR(RESTORE))
 
 // clang-format off
 const cb_option cb_options[CB_OPT_END] = {
     [CB_OPT_REPO] = {
-        .name = "repo", .type = CB_TYPE_TEXT, .commands = CB_FOR_ALL, .value = "ADDRESS",
-        .summary = "the repository",
-        .detail = "Default: ~/.local/share/canvasback/repo. A path or file:///path.",
+        .name = "repo", .type = CB_TYPE_TEXT, .flags = CB_OPTION_REPEAT, .commands = CB_FOR_ALL,
+        .value = "ADDRESS",
+        .summary = "the repository; backup takes several",
+        .detail =
+            "A folder (a path or file:///path), s3://bucket/prefix, s3c://bucket/prefix (any "
+            "S3-compatible store, at --endpoint), gs://bucket/prefix (Google Cloud Storage) or "
+            "az://container/prefix (Azure Blob). Default: ~/.local/share/canvasback/repo.\n\n"
+            "The address of an object store may carry its own settings, which win over the "
+            "options: 's3c://bucket/prefix?endpoint=http://127.0.0.1:9000&region=x'. Credentials "
+            "are looked for where each cloud's own tools look for them.\n\n"
+            "Several --repo, or several lines 'repo =' in the configuration file: backup reads "
+            "the source once and writes to all of them; one that fails does not stop the others, "
+            "and makes the exit code 1. All other commands take the first.",
     },
     [CB_OPT_CONFIG] = {
         .name = "config", .type = CB_TYPE_PATH, .commands = CB_FOR_ALL, .value = "FILE",
@@ -69,10 +80,30 @@ const cb_option cb_options[CB_OPT_END] = {
     [CB_OPT_PASSPHRASE_FILE] = {
         .name = "passphrase-file", .type = CB_TYPE_PATH, .commands = CB_FOR_ALL, .value = "FILE",
         .summary = "file with the passphrase of an encrypted repository",
+        .detail = "Its first line. Of the ways to give a passphrase or key, the one given closest "
+                  "wins: flag, environment, configuration file. With none of them it is asked for "
+                  "on the terminal; where there is none, the exit code is 2.",
+    },
+    [CB_OPT_PASSPHRASE_COMMAND] = {
+        .name = "passphrase-command", .type = CB_TYPE_TEXT, .commands = CB_FOR_ALL,
+        .value = "COMMAND",
+        .summary = "shell command that prints the passphrase",
+    },
+    [CB_OPT_PASSPHRASE] = {
+        .name = "passphrase", .type = CB_TYPE_TEXT, .flags = CB_OPTION_SECRET,
+        .commands = CB_FOR_ALL, .value = "TEXT",
+        .summary = "the passphrase itself; as a variable only",
+    },
+    [CB_OPT_KEY_FILE] = {
+        .name = "key-file", .type = CB_TYPE_PATH, .commands = CB_FOR_ALL, .value = "FILE",
+        .summary = "key of a write-only host, in place of a passphrase",
+        .detail = "Made by 'canvasback repo key add --write-only'. With it a host can add backups "
+                  "and cannot read the data of old ones.",
     },
     [CB_OPT_ENDPOINT] = {
         .name = "endpoint", .type = CB_TYPE_TEXT, .commands = CB_FOR_ALL, .value = "URL",
-        .summary = "address of an S3-compatible server",
+        .summary = "address of an object store's server",
+        .detail = "For s3c:// it is needed. https unless it says http://.",
     },
     [CB_OPT_REGION] = {
         .name = "region", .type = CB_TYPE_TEXT, .commands = CB_FOR_ALL, .value = "REGION",
@@ -86,6 +117,23 @@ const cb_option cb_options[CB_OPT_END] = {
     [CB_OPT_S3_PATH_STYLE] = {
         .name = "s3-path-style", .type = CB_TYPE_FLAG, .commands = CB_FOR_ALL,
         .summary = "name the bucket in the path, not in the host name",
+    },
+    [CB_OPT_LIMIT_UPLOAD] = {
+        .name = "limit-upload", .type = CB_TYPE_SIZE, .commands = CB_FOR_ALL, .value = "SIZE",
+        .min = 1024, .max = INT64_C(1) << 50,
+        .summary = "send at most so much a second to an object store",
+        .detail = "Such as 5MiB. All connections of the run together.",
+    },
+    [CB_OPT_LIMIT_DOWNLOAD] = {
+        .name = "limit-download", .type = CB_TYPE_SIZE, .commands = CB_FOR_ALL, .value = "SIZE",
+        .min = 1024, .max = INT64_C(1) << 50,
+        .summary = "fetch at most so much a second from an object store",
+    },
+    [CB_OPT_CACHE_DIR] = {
+        .name = "cache-dir", .type = CB_TYPE_PATH, .commands = CB_FOR_ALL, .value = "DIR",
+        .summary = "where what was fetched from object stores is kept",
+        .detail = "Default: $XDG_CACHE_HOME/canvasback (~/.cache/canvasback). It may be removed at "
+                  "any time.",
     },
     [CB_OPT_DUCKDB_LIBRARY] = {
         .name = "duckdb-library", .type = CB_TYPE_PATH, .commands = CB_FOR_ALL, .value = "FILE",
@@ -146,7 +194,7 @@ const cb_option cb_options[CB_OPT_END] = {
                   "-7 to 19.",
     },
     [CB_OPT_NO_CREATE] = {
-        .name = "no-create", .type = CB_TYPE_FLAG, .commands = CB_FOR(BACKUP),
+        .name = "no-create", .type = CB_TYPE_FLAG, .commands = CB_FOR(BACKUP) | CB_FOR(REPO),
         .summary = "fail when the repository does not exist, instead of making it",
     },
     [CB_OPT_SKIP_IF_BUSY] = {
@@ -168,13 +216,39 @@ const cb_option cb_options[CB_OPT_END] = {
         .commands = CB_FOR(BACKUP), .value = "PATH",
         .summary = "read the same database from a snapshot mounted there",
     },
+    [CB_OPT_LOCK_FOR] = {
+        .name = "lock-for", .type = CB_TYPE_DURATION,
+        .commands = FOR_BACKUP | CB_FOR(EXPIRE) | CB_FOR(REPO), .value = "DURATION",
+        .min = 86400, .max = INT64_C(3162240000),
+        .summary = "object lock: let nobody remove a kept backup for so long",
+        .detail = "Such as 30d, for a bucket with object lock. Every object that a kept backup "
+                  "needs is retained so long, and longer in time; show says until when.",
+    },
     [CB_OPT_BEFORE] = {
-        .name = "before", .type = CB_TYPE_TEXT, .commands = FOR_BACKUP, .value = "COMMAND",
-        .summary = "shell command to run before the backup",
+        .name = "before", .type = CB_TYPE_TEXT, .commands = FOR_HOOKS, .value = "COMMAND",
+        .summary = "shell command to run first; if it fails, nothing else is done",
+        .detail = "Variables tell it what is about to run: CANVASBACK_HOOK (before), "
+                  "CANVASBACK_HOOK_COMMAND (backup, ...), CANVASBACK_HOOK_NAME. A line of the "
+                  "configuration file, or the variable, counts for backup; the flag for the "
+                  "command that it is given to. What it prints goes to standard error.",
     },
     [CB_OPT_AFTER] = {
-        .name = "after", .type = CB_TYPE_TEXT, .commands = FOR_BACKUP, .value = "COMMAND",
-        .summary = "shell command to run after the backup",
+        .name = "after", .type = CB_TYPE_TEXT, .commands = FOR_HOOKS, .value = "COMMAND",
+        .summary = "shell command to run after it, whether it went well or not",
+        .detail = "It has the result as JSON on its standard input, as --json prints it (after a "
+                  "failure the error, with the fields command, name and exit_code), and besides "
+                  "the variables of --before CANVASBACK_RESULT (ok or failed), "
+                  "CANVASBACK_HOOK_EXIT_CODE and CANVASBACK_HOOK_LABEL. It does not run when "
+                  "--before has failed. When it fails itself, the result stands and is printed, "
+                  "and the exit code is 1 where it would have been 0.",
+    },
+    [CB_OPT_ON_FAILURE] = {
+        .name = "on-failure", .type = CB_TYPE_TEXT, .commands = FOR_HOOKS, .value = "COMMAND",
+        .summary = "shell command to run when the exit code is not 0",
+        .detail = "The last of all, after --after, with the error as JSON on its standard input. "
+                  "A line of the configuration file counts for backup, verify, expire, copy and "
+                  "restore. A canvasback that is started by such a command runs no commands of "
+                  "its own, except those given to it as flags.",
     },
     [CB_OPT_TIME] = {
         .name = "time", .type = CB_TYPE_TIME, .flags = CB_OPTION_LINE_ONLY,
@@ -208,6 +282,13 @@ const cb_option cb_options[CB_OPT_END] = {
         .commands = CB_FOR(RESTORE),
         .summary = "make a DuckDB file with a torn metadata block open again",
     },
+    [CB_OPT_SALVAGE] = {
+        .name = "salvage", .type = CB_TYPE_FLAG, .flags = CB_OPTION_LINE_ONLY,
+        .commands = CB_FOR(RESTORE),
+        .summary = "bring back what can be, and list what is lost",
+        .detail = "For a backup that is damaged in the repository. What is lost is listed, item by "
+                  "item; the exit code is 3 when anything is.",
+    },
     [CB_OPT_TIMESTAMP] = {
         .name = "timestamp", .type = CB_TYPE_FLAG, .commands = CB_FOR(COPY),
         .summary = "TARGET is a folder; the file is backup-YYYYMMDD-HHMMSS.duckdb in it",
@@ -234,14 +315,76 @@ const cb_option cb_options[CB_OPT_END] = {
         .name = "deep", .type = CB_TYPE_FLAG, .commands = CB_FOR(VERIFY),
         .summary = "also open a restore of each backup with its own engine",
     },
+    [CB_OPT_PERCENT] = {
+        .name = "percent", .type = CB_TYPE_PERCENT, .commands = CB_FOR(VERIFY), .value = "P",
+        .summary = "read only so much of the repository",
+        .detail = "The least recently verified first: what was read is remembered, so that run "
+                  "after run comes round to everything. Such as 5 or 0.5%.",
+    },
+    [CB_OPT_MAX_BYTES] = {
+        .name = "max-bytes", .type = CB_TYPE_SIZE, .commands = CB_FOR(VERIFY), .value = "SIZE",
+        .min = 1, .max = INT64_MAX,
+        .summary = "read at most so much of the repository, as --percent does",
+    },
+    [CB_OPT_SCHEDULE] = {
+        .name = "schedule", .type = CB_TYPE_FLAG, .flags = CB_OPTION_LINE_ONLY,
+        .commands = CB_FOR(VERIFY),
+        .summary = "with --deep: one backup, chosen by age and by when it was last opened",
+        .detail = "For a timer: run after run opens another backup.",
+    },
     [CB_OPT_ENCRYPT] = {
         .name = "encrypt", .type = CB_TYPE_FLAG, .commands = CB_FOR(INIT),
-        .summary = "make an encrypted repository (not in this version)",
+        .summary = "make an encrypted repository",
+        .detail = "The passphrase comes from --passphrase-file, --passphrase-command, the variable "
+                  "CANVASBACK_PASSPHRASE, or is asked for twice. Without it nobody can read the "
+                  "backups again: keep it in a second place.",
     },
     [CB_OPT_CHECK] = {
         .name = "check", .type = CB_TYPE_FLAG, .flags = CB_OPTION_LINE_ONLY,
         .commands = CB_FOR(REPO),
-        .summary = "test what the repository's store can do (not in this version)",
+        .summary = "test what the repository's store can do, and how fast",
+    },
+    [CB_OPT_WRITE_ONLY] = {
+        .name = "write-only", .type = CB_TYPE_FLAG, .flags = CB_OPTION_LINE_ONLY,
+        .commands = CB_FOR(REPO),
+        .summary = "with key add: a key file that can add backups and not read them",
+    },
+    [CB_OPT_LABEL] = {
+        .name = "label", .type = CB_TYPE_TEXT, .flags = CB_OPTION_LINE_ONLY,
+        .commands = CB_FOR(REPO), .value = "TEXT",
+        .summary = "with key add: what the key is called in key list",
+    },
+    [CB_OPT_NEW_PASSPHRASE_FILE] = {
+        .name = "new-passphrase-file", .type = CB_TYPE_PATH, .flags = CB_OPTION_LINE_ONLY,
+        .commands = CB_FOR(REPO), .value = "FILE",
+        .summary = "with key add and key change: file with the new passphrase",
+        .detail = "Else the variable CANVASBACK_NEW_PASSPHRASE; else it is asked for twice.",
+    },
+    [CB_OPT_NEW_PASSPHRASE] = {
+        .name = "new-passphrase", .type = CB_TYPE_TEXT, .flags = CB_OPTION_SECRET,
+        .commands = CB_FOR(REPO), .value = "TEXT",
+        .summary = "the new passphrase itself; as a variable only",
+    },
+    [CB_OPT_TO_PASSPHRASE_FILE] = {
+        .name = "to-passphrase-file", .type = CB_TYPE_PATH, .commands = CB_FOR(REPO),
+        .value = "FILE",
+        .summary = "with sync: file with the passphrase of TO, if it has its own",
+    },
+    [CB_OPT_TO_KEY_FILE] = {
+        .name = "to-key-file", .type = CB_TYPE_PATH, .commands = CB_FOR(REPO), .value = "FILE",
+        .summary = "with sync: key file of a write-only host for TO",
+    },
+    [CB_OPT_OUTPUT] = {
+        .name = "output", .type = CB_TYPE_PATH, .flags = CB_OPTION_LINE_ONLY,
+        .commands = CB_FOR(METRICS) | CB_FOR(REPO), .value = "FILE",
+        .summary = "where to write; metrics: the file is replaced as a whole",
+        .detail = "metrics: for the textfile collector of node_exporter, FILE has to end in .prom. "
+                  "repo key add --write-only: the key file to make.",
+    },
+    [CB_OPT_HTML] = {
+        .name = "html", .type = CB_TYPE_PATH, .flags = CB_OPTION_LINE_ONLY,
+        .commands = CB_FOR(REPORT), .value = "FILE",
+        .summary = "the page to write; one that is there is replaced as a whole",
     },
 
     [CB_OPT_KEEP_LAST] = {
@@ -281,8 +424,8 @@ const cb_option cb_options[CB_OPT_END] = {
     },
     [CB_OPT_DRY_RUN] = {
         .name = "dry-run", .type = CB_TYPE_FLAG, .flags = CB_OPTION_LINE_ONLY,
-        .commands = CB_FOR(EXPIRE),
-        .summary = "only show what would stay and why",
+        .commands = CB_FOR(EXPIRE) | CB_FOR(REPO),
+        .summary = "only show what would be removed, or with repo sync copied",
     },
 
     [CB_OPT_HOURLY] = {

@@ -22,10 +22,16 @@ typedef enum cb_option_id {
     CB_OPT_VERBOSE,
     CB_OPT_LOCK_WAIT,
     CB_OPT_PASSPHRASE_FILE,
+    CB_OPT_PASSPHRASE_COMMAND,
+    CB_OPT_PASSPHRASE,
+    CB_OPT_KEY_FILE,
     CB_OPT_ENDPOINT,
     CB_OPT_REGION,
     CB_OPT_ACCESS_KEY_ID,
     CB_OPT_S3_PATH_STYLE,
+    CB_OPT_LIMIT_UPLOAD,
+    CB_OPT_LIMIT_DOWNLOAD,
+    CB_OPT_CACHE_DIR,
     CB_OPT_DUCKDB_LIBRARY,
     CB_OPT_EXTENSION_DIRECTORY,
     CB_OPT_HELP,
@@ -42,14 +48,17 @@ typedef enum cb_option_id {
     CB_OPT_DEADLINE,
     CB_OPT_ALLOW_DAMAGE,
     CB_OPT_SOURCE_SNAPSHOT,
+    CB_OPT_LOCK_FOR,
     CB_OPT_BEFORE,
     CB_OPT_AFTER,
+    CB_OPT_ON_FAILURE,
     CB_OPT_TIME,
     CB_OPT_DELTA,
     CB_OPT_DELETE,
     CB_OPT_FORCE,
     CB_OPT_NO_VERIFY,
     CB_OPT_MEND,
+    CB_OPT_SALVAGE,
     CB_OPT_TIMESTAMP,
     CB_OPT_UTC,
     CB_OPT_KEEP,
@@ -57,8 +66,19 @@ typedef enum cb_option_id {
     /* looking and mending */
     CB_OPT_ALL,
     CB_OPT_DEEP,
+    CB_OPT_PERCENT,
+    CB_OPT_MAX_BYTES,
+    CB_OPT_SCHEDULE,
     CB_OPT_ENCRYPT,
     CB_OPT_CHECK,
+    CB_OPT_WRITE_ONLY,
+    CB_OPT_LABEL,
+    CB_OPT_NEW_PASSPHRASE_FILE,
+    CB_OPT_NEW_PASSPHRASE,
+    CB_OPT_TO_PASSPHRASE_FILE,
+    CB_OPT_TO_KEY_FILE,
+    CB_OPT_OUTPUT,
+    CB_OPT_HTML,
     /* retention */
     CB_OPT_KEEP_LAST,
     CB_OPT_KEEP_HOURLY,
@@ -90,6 +110,8 @@ typedef enum cb_option_type {
     CB_TYPE_PATH,     /* the same, completed as a file */
     CB_TYPE_NAME,     /* of a database in a repository */
     CB_TYPE_COUNT,    /* number */
+    CB_TYPE_SIZE,     /* number is bytes */
+    CB_TYPE_PERCENT,  /* number is millionths of the whole */
     CB_TYPE_DURATION, /* number is microseconds; the range is in seconds */
     CB_TYPE_TIME,     /* number is microseconds since 1970 UTC */
     CB_TYPE_CHOICE,   /* number is the index among `choices` */
@@ -102,6 +124,7 @@ typedef enum cb_option_type {
 enum {
     CB_OPTION_REPEAT = 1,    /* may be given several times; the values add up */
     CB_OPTION_LINE_ONLY = 2, /* on the command line only: what is meant for one run */
+    CB_OPTION_SECRET = 4,    /* in the environment only: others see flags, and files are copied */
 };
 
 typedef struct cb_option {

@@ -27,10 +27,34 @@ static const char *operand(const cb_config *config, size_t n)
     return n < config->line.operand_count ? config->line.operands[n] : NULL;
 }
 
+/* What was given closest to this run wins: a --passphrase-file over the key file of the host. */
+static void fill_keys(const cb_config *config, cb_settings *out)
+{
+    static const cb_option_id ids[] = {CB_OPT_KEY_FILE, CB_OPT_PASSPHRASE_FILE,
+                                       CB_OPT_PASSPHRASE_COMMAND, CB_OPT_PASSPHRASE};
+    const char **fields[] = {&out->key_file, &out->passphrase_file, &out->passphrase_command,
+                             &out->passphrase};
+    cb_origin strongest = CB_FROM_NOWHERE;
+
+    for (size_t i = 0; i < CB_LENGTH(ids); i++)
+        if (config->values[ids[i]].origin > strongest)
+            strongest = config->values[ids[i]].origin;
+    for (size_t i = 0; i < CB_LENGTH(ids); i++)
+        *fields[i] = config->values[ids[i]].origin == strongest ? text(config, ids[i]) : NULL;
+}
+
 void cb_settings_fill(const cb_config *config, cb_settings *out)
 {
     out->repository = text(config, CB_OPT_REPO);
-    out->passphrase_file = text(config, CB_OPT_PASSPHRASE_FILE);
+    fill_keys(config, out);
+    out->limit_upload = (uint64_t)number(config, CB_OPT_LIMIT_UPLOAD);
+    out->limit_download = (uint64_t)number(config, CB_OPT_LIMIT_DOWNLOAD);
+    out->lock_for_us = number(config, CB_OPT_LOCK_FOR);
+    out->cache_directory = text(config, CB_OPT_CACHE_DIR);
+    if (config->line.command == CB_COMMAND_BACKUP && config->repo_count > 1) {
+        out->more_repositories = config->repos + 1;
+        out->more_repository_count = config->repo_count - 1;
+    }
     out->endpoint = text(config, CB_OPT_ENDPOINT);
     out->region = text(config, CB_OPT_REGION);
     out->access_key_id = text(config, CB_OPT_ACCESS_KEY_ID);
@@ -70,8 +94,24 @@ void cb_backup_request_fill(const cb_config *config, cb_backup_request *out)
         .deadline_us = number(config, CB_OPT_DEADLINE),
         .allow_damage = flag(config, CB_OPT_ALLOW_DAMAGE),
         .source_snapshot = text(config, CB_OPT_SOURCE_SNAPSHOT),
-        .before = text(config, CB_OPT_BEFORE),
-        .after = text(config, CB_OPT_AFTER),
+    };
+}
+
+static const char *hook(const cb_config *config, cb_option_id id, cb_origin least)
+{
+    return config->values[id].origin >= least ? text(config, id) : NULL;
+}
+
+void cb_hooks_fill(const cb_config *config, cb_hooks *out)
+{
+    bool is_nested = cb_environment_get(config->environment, "CANVASBACK_HOOK") != NULL;
+    bool is_backup = config->line.command == CB_COMMAND_BACKUP;
+    cb_origin around = is_nested || !is_backup ? CB_FROM_FLAG : CB_FROM_DEFAULT;
+
+    *out = (cb_hooks){
+        .before = hook(config, CB_OPT_BEFORE, around),
+        .after = hook(config, CB_OPT_AFTER, around),
+        .on_failure = hook(config, CB_OPT_ON_FAILURE, is_nested ? CB_FROM_FLAG : CB_FROM_DEFAULT),
     };
 }
 
@@ -87,6 +127,7 @@ cb_code cb_restore_request_fill(const cb_config *config, cb_restore_request *out
         .no_verify = flag(config, CB_OPT_NO_VERIFY),
         .delete_extra = flag(config, CB_OPT_DELETE),
         .mend = flag(config, CB_OPT_MEND),
+        .salvage = flag(config, CB_OPT_SALVAGE),
     };
     if (out->has_time && !strpbrk(out->backup, ":/") && strchr(out->backup, '@')) {
         cb_fail(err, CB_USAGE, "'%s' has a label, and --time chooses one too", out->backup);
@@ -98,12 +139,23 @@ cb_code cb_restore_request_fill(const cb_config *config, cb_restore_request *out
     return CB_OK;
 }
 
-void cb_verify_request_fill(const cb_config *config, cb_verify_request *out)
+cb_code cb_verify_request_fill(const cb_config *config, cb_verify_request *out, cb_error *err)
 {
     *out = (cb_verify_request){
         .backup = operand(config, 0),
         .deep = flag(config, CB_OPT_DEEP),
+        .percent = (double)number(config, CB_OPT_PERCENT) / 10000,
+        .max_bytes = (uint64_t)number(config, CB_OPT_MAX_BYTES),
+        .schedule = flag(config, CB_OPT_SCHEDULE),
     };
+    if (out->schedule && !out->deep)
+        return cb_fail(err, CB_USAGE, "--schedule goes with --deep only");
+    if (out->schedule && out->backup && strchr(out->backup, '@')) {
+        cb_fail(err, CB_USAGE, "'%s' is one backup, and --schedule chooses one too", out->backup);
+        cb_hint(err, "Give the name alone, or nothing, with --schedule.");
+        return err->code;
+    }
+    return CB_OK;
 }
 
 bool cb_has_keep_rules(const cb_config *config)

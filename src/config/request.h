@@ -7,14 +7,31 @@
 
 #include "config/config.h"
 
-/* program_directory is left alone: the door knows where its program is. */
+/*
+ * program_directory and ask are left alone: they are the door's business. Of key file, passphrase
+ * file, command and variable only those of the strongest layer are passed on.
+ */
 void cb_settings_fill(const cb_config *config, cb_settings *out);
+
+/* The commands around a run: NULL where there is none. */
+typedef struct cb_hooks {
+    const char *before, *after, *on_failure;
+} cb_hooks;
+
+/*
+ * Those that are in force for the command of this run. `before` and `after` of the file and the
+ * environment belong to backup. In a program that such a command has started, only flags count:
+ * else a line `after` that runs canvasback would start itself again and again.
+ */
+void cb_hooks_fill(const cb_config *config, cb_hooks *out);
 
 void cb_backup_request_fill(const cb_config *config, cb_backup_request *out);
 /* Errors: CB_USAGE. */
 CB_MUST_USE cb_code cb_restore_request_fill(const cb_config *config, cb_restore_request *out,
                                             cb_error *err);
-void cb_verify_request_fill(const cb_config *config, cb_verify_request *out);
+/* Errors: CB_USAGE. */
+CB_MUST_USE cb_code cb_verify_request_fill(const cb_config *config, cb_verify_request *out,
+                                           cb_error *err);
 /* Without any rule the request is refused: CB_USAGE. */
 CB_MUST_USE cb_code cb_expire_request_fill(const cb_config *config, cb_expire_request *out,
                                            cb_error *err);

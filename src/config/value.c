@@ -143,6 +143,43 @@ static cb_code parse_duration(const cb_option *option, const char *text, int64_t
     return check_range(option, text, *number / 1000000, err);
 }
 
+static cb_code parse_size(const cb_option *option, const char *text, int64_t *number, cb_error *err)
+{
+    uint64_t bytes;
+    cb_code code = cb_parse_size(text, &bytes, err);
+
+    if (code != CB_OK)
+        return code;
+    if (bytes < (uint64_t)option->min || bytes > (uint64_t)option->max)
+        return cb_fail(err, CB_USAGE, "'%s' is not within %lld to %lld bytes", text,
+                       (long long)option->min, (long long)option->max);
+    *number = (int64_t)bytes;
+    return CB_OK;
+}
+
+/* "5", "0.25", "2.5%": at most four digits behind the point, above 0 and up to 100. */
+static cb_code parse_percent(const char *text, int64_t *number, cb_error *err)
+{
+    int64_t millionths = 0;
+    int64_t unit = 10000;
+    const char *at = text;
+
+    for (; is_digit(*at) && at < text + 3; at++)
+        millionths = millionths * 10 + (*at - '0') * unit;
+    if (at > text && *at == '.') {
+        for (at++; is_digit(*at) && unit > 1; at++) {
+            unit /= 10;
+            millionths += (*at - '0') * unit;
+        }
+    }
+    if (at > text && *at == '%')
+        at++;
+    if (at == text || *at != '\0' || millionths <= 0 || millionths > 1000000)
+        return cb_fail(err, CB_USAGE, "'%s' is no percentage above 0 and up to 100", text);
+    *number = millionths;
+    return CB_OK;
+}
+
 static cb_code parse_flag(const char *text, int64_t *number, cb_error *err)
 {
     bool yes;
@@ -187,6 +224,10 @@ cb_code cb_value_parse(cb_option_id id, const char *text, int64_t *number, cb_er
         return err->code;
     case CB_TYPE_COUNT:
         return parse_count(option, text, number, err);
+    case CB_TYPE_SIZE:
+        return parse_size(option, text, number, err);
+    case CB_TYPE_PERCENT:
+        return parse_percent(text, number, err);
     case CB_TYPE_DURATION:
         return parse_duration(option, text, number, err);
     case CB_TYPE_TIME:
