@@ -24,6 +24,13 @@ static bool is_offered(unsigned command)
     return !cb_commands[command].is_reserved;
 }
 
+/* A secret is no option: it has a variable only. */
+static bool is_flag_of(unsigned option, unsigned command)
+{
+    return !(cb_options[option].flags & CB_OPTION_SECRET) &&
+           cb_option_applies((cb_option_id)option, (cb_command_id)command);
+}
+
 /* ---- words -------------------------------------------------------------------------------- */
 
 static cb_code command_words(cb_buf *out, cb_error *err)
@@ -41,7 +48,7 @@ static cb_code option_words(unsigned command, cb_buf *out, cb_error *err)
     cb_code code = CB_OK;
 
     for (unsigned i = 0; i < CB_OPT_END && code == CB_OK; i++)
-        if (cb_option_applies((cb_option_id)i, (cb_command_id)command))
+        if (is_flag_of(i, command))
             code = cb_buf_format(out, err, "--%s ", cb_options[i].name);
     return code;
 }
@@ -83,6 +90,8 @@ static cb_code bash_values(cb_buf *out, cb_error *err)
     for (unsigned i = 0; i < CB_OPT_END && code == CB_OK; i++) {
         const cb_option *option = &cb_options[i];
 
+        if (option->flags & CB_OPTION_SECRET)
+            continue;
         if (option->type == CB_TYPE_CHOICE) {
             code = cb_buf_format(out, err, "    --%s)\n        COMPREPLY=($(compgen -W \"",
                                  option->name);
@@ -189,7 +198,7 @@ static cb_code zsh_command(unsigned command, cb_buf *out, cb_error *err)
         cb_buf_format(out, err, "    %s)\n        _arguments \\\n", cb_commands[command].name);
 
     for (unsigned i = 0; i < CB_OPT_END && code == CB_OK; i++)
-        if (cb_option_applies((cb_option_id)i, (cb_command_id)command))
+        if (is_flag_of(i, command))
             code = zsh_option(&cb_options[i], (cb_option_id)i, out, err);
     if (code == CB_OK && command == CB_COMMAND_COMPLETION)
         return cb_buf_format(out, err, "            '*:shell:(bash zsh fish)'\n        ;;\n");
@@ -281,7 +290,8 @@ static cb_code fish(cb_buf *out, cb_error *err)
             code = cb_buf_format(out, err, "'\n");
     }
     for (unsigned i = 0; i < CB_OPT_END && code == CB_OK; i++)
-        code = fish_option(i, out, err);
+        if (!(cb_options[i].flags & CB_OPTION_SECRET))
+            code = fish_option(i, out, err);
     if (code == CB_OK)
         code = cb_buf_format(out, err,
                              "complete -c canvasback -f -n '__fish_seen_subcommand_from "

@@ -1,13 +1,15 @@
 #include "cli/door.h"
 
+#include "cli/ask.h"
+#include "cli/hooks.h"
 #include "cli/json.h"
 #include "cli/output.h"
 #include "cli/render.h"
 #include "cli/signals.h"
-#include "config/request.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- events ------------------------------------------------------------------------------- */
@@ -100,23 +102,43 @@ static void find_program_directory(cb_door *door)
         door->program_directory[0] = '\0';
 }
 
-/* What was said by flag has to be said again in a pasted command; the rest is still in force. */
-static cb_code find_paste(cb_door *door, cb_error *err)
+int64_t cb_door_now_us(void)
 {
-    static const cb_option_id carried[] = {CB_OPT_CONFIG, CB_OPT_REPO};
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static cb_code add_paste(cb_door *door, cb_option_id id, const char *value, cb_error *err)
+{
+    cb_code code = cb_buf_format(&door->paste, err, "--%s ", cb_options[id].name);
+
+    if (code == CB_OK)
+        code = cb_shell_word(value, &door->paste, err);
+    return code == CB_OK ? cb_buf_append(&door->paste, " ", 1, err) : code;
+}
+
+/* What was said by flag has to be said again in a pasted command; the rest is still in force. */
+cb_code cb_door_paste(cb_door *door, const char *repository, cb_error *err)
+{
+    static const cb_option_id carried[] = {
+        CB_OPT_CONFIG,   CB_OPT_REPO,   CB_OPT_PASSPHRASE_FILE, CB_OPT_PASSPHRASE_COMMAND,
+        CB_OPT_ENDPOINT, CB_OPT_REGION, CB_OPT_ACCESS_KEY_ID,
+    };
+    const cb_value *values = door->config->values;
     cb_code code = CB_OK;
 
+    door->paste.size = 0;
     for (size_t i = 0; i < CB_LENGTH(carried) && code == CB_OK; i++) {
-        const cb_value *value = &door->config->values[carried[i]];
-
-        if (value->origin != CB_FROM_FLAG)
-            continue;
-        code = cb_buf_format(&door->paste, err, "--%s ", cb_options[carried[i]].name);
-        if (code == CB_OK)
-            code = cb_shell_word(value->text, &door->paste, err);
-        if (code == CB_OK)
-            code = cb_buf_append(&door->paste, " ", 1, err);
+        if (carried[i] == CB_OPT_REPO && repository)
+            code = add_paste(door, CB_OPT_REPO, repository, err);
+        else if (values[carried[i]].origin == CB_FROM_FLAG)
+            code = add_paste(door, carried[i], values[carried[i]].text, err);
     }
+    if (code == CB_OK && values[CB_OPT_S3_PATH_STYLE].origin == CB_FROM_FLAG)
+        code = cb_buf_format(&door->paste, err, "--%s%s ", cb_options[CB_OPT_S3_PATH_STYLE].name,
+                             cb_config_flag(door->config, CB_OPT_S3_PATH_STYLE) ? "" : "=false");
     /* A text even when it is empty. */
     if (code == CB_OK)
         code = cb_buf_append(&door->paste, "", 1, err);
@@ -137,7 +159,33 @@ cb_code cb_door_init(cb_door *door, cb_config *config, cb_error *err)
         kind = CB_PROGRESS_NONE;
     }
     cb_progress_init(&door->progress, kind);
-    return find_paste(door, err);
+    cb_hooks_fill(config, &door->hooks);
+    snprintf(door->name, sizeof(door->name), "%s", config->subject ? config->subject : "");
+    door->started_us = cb_door_now_us();
+    return cb_door_paste(door, NULL, err);
+}
+
+static bool ask(void *arg, const char *prompt, char *out, size_t size)
+{
+    cb_door *door = arg;
+
+    cb_progress_clear(&door->progress);
+    return cb_ask_terminal(prompt, out, size);
+}
+
+bool cb_door_wants_object(const cb_door *door)
+{
+    return door->json || door->hooks.after || door->hooks.on_failure;
+}
+
+cb_code cb_door_begin(cb_door *door, cb_error *err)
+{
+    cb_code code = cb_door_open(door, err);
+
+    if (code == CB_OK)
+        code = cb_hook_before(door, err);
+    door->is_begun = code == CB_OK;
+    return code;
 }
 
 cb_code cb_door_open(cb_door *door, cb_error *err)
@@ -146,6 +194,10 @@ cb_code cb_door_open(cb_door *door, cb_error *err)
     cb_code code;
 
     cb_settings_fill(door->config, &settings);
+    settings.ask = ask;
+    settings.ask_arg = door;
+    if (door->passphrase[0])
+        settings.passphrase = door->passphrase;
     find_program_directory(door);
     if (door->program_directory[0])
         settings.program_directory = door->program_directory;
@@ -161,6 +213,8 @@ void cb_door_free(cb_door *door)
     cb_signals_attach(NULL);
     cb_ctx_free(door->ctx);
     door->ctx = NULL;
+    explicit_bzero(door->passphrase, sizeof(door->passphrase));
     cb_buf_free(&door->out);
+    cb_buf_free(&door->object);
     cb_buf_free(&door->paste);
 }

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { COLUMN = 30 }; /* where summaries begin */
+enum { COLUMN = 30, FORM_MAX = 96 }; /* where summaries begin */
 
 const cb_exit_meaning cb_exit_meanings[] = {
     {0, "done"},
@@ -72,23 +72,26 @@ static cb_code entry(const char *left, const char *summary, cb_buf *out, cb_erro
     return code;
 }
 
-/* "--log-level LEVEL", "-q, --quiet" */
-static const char *option_form(const cb_option *option, char out[96])
+/* "--log-level LEVEL", "-q, --quiet"; a secret's variable */
+static const char *option_form(cb_option_id id, char out[FORM_MAX])
 {
+    const cb_option *option = &cb_options[id];
     char letter[8] = "";
 
+    if (option->flags & CB_OPTION_SECRET)
+        return cb_option_variable(id, out);
     if (option->letter)
         snprintf(letter, sizeof(letter), "-%c, ", option->letter);
-    snprintf(out, 96, "%s--%s%s%s", letter, option->name, option->value ? " " : "",
+    snprintf(out, FORM_MAX, "%s--%s%s%s", letter, option->name, option->value ? " " : "",
              option->value ? option->value : "");
     return out;
 }
 
 static cb_code option_entry(cb_option_id id, cb_buf *out, cb_error *err)
 {
-    char form[96];
+    char form[FORM_MAX];
 
-    return entry(option_form(&cb_options[id], form), cb_options[id].summary, out, err);
+    return entry(option_form(id, form), cb_options[id].summary, out, err);
 }
 
 static cb_code common_options(cb_buf *out, cb_error *err)
@@ -179,6 +182,8 @@ static cb_code option_facts(cb_option_id id, cb_buf *out, cb_error *err)
         code = cb_buf_format(out, err, "Choices: %s\n", option->choices);
     if (code == CB_OK && option->fallback)
         code = cb_buf_format(out, err, "Default: %s\n", option->fallback);
+    if (code == CB_OK && option->flags & CB_OPTION_SECRET)
+        return cb_buf_format(out, err, "Environment only: %s\n", cb_option_variable(id, variable));
     if (code == CB_OK && option->flags & CB_OPTION_LINE_ONLY)
         code = cb_buf_format(out, err, "On the command line only.\n");
     else if (code == CB_OK)
@@ -193,12 +198,11 @@ static cb_code option_facts(cb_option_id id, cb_buf *out, cb_error *err)
 cb_code cb_help_option(cb_option_id id, cb_buf *out, cb_error *err)
 {
     const cb_option *option = &cb_options[id];
-    char form[96];
+    char form[FORM_MAX];
     const char *between = "Commands: ";
     cb_code code;
 
-    code =
-        cb_buf_format(out, err, "%s\n%*s%s\n\n", option_form(option, form), 4, "", option->summary);
+    code = cb_buf_format(out, err, "%s\n%*s%s\n\n", option_form(id, form), 4, "", option->summary);
     if (code == CB_OK && option->detail) {
         code = wrap(option->detail, 4, out, err);
         if (code == CB_OK)
@@ -244,16 +248,13 @@ static cb_code help_about(const char *word, cb_buf *out, cb_error *err)
 }
 
 /* Text is the answer in any case; with --json it is one field of an object. */
-static cb_code as_json(cb_buf *text, const char *key, cb_error *err)
+static cb_code as_json(cb_door *door, const char *key, cb_error *err)
 {
-    CB_CLEANUP(cb_buf_free) cb_buf plain = *text;
     cb_pair pair = {key, NULL};
-    cb_code code;
+    cb_code code = cb_buf_append(&door->out, "", 1, err); /* its NUL */
 
-    *text = (cb_buf){0};
-    code = cb_buf_append(&plain, "", 1, err); /* its NUL */
-    pair.value = (const char *)plain.data;
-    return code == CB_OK ? cb_json_pairs(&pair, 1, text, err) : code;
+    pair.value = (const char *)door->out.data;
+    return code == CB_OK ? cb_json_pairs(&pair, 1, &door->object, err) : code;
 }
 
 cb_code cb_verb_help(cb_door *door, cb_error *err)
@@ -271,7 +272,7 @@ cb_code cb_verb_help(cb_door *door, cb_error *err)
         code = cb_help_command(line->command, &door->out, err);
     else
         code = cb_help_overview(&door->out, err);
-    return code == CB_OK && door->json ? as_json(&door->out, "help", err) : code;
+    return code == CB_OK && door->json ? as_json(door, "help", err) : code;
 }
 
 cb_code cb_verb_version(cb_door *door, cb_error *err)
@@ -279,7 +280,7 @@ cb_code cb_verb_version(cb_door *door, cb_error *err)
     cb_pair version = {"version", CB_VERSION};
 
     if (door->json)
-        return cb_json_pairs(&version, 1, &door->out, err);
+        return cb_json_pairs(&version, 1, &door->object, err);
     return cb_buf_format(&door->out, err, "canvasback %s\n", CB_VERSION);
 }
 
@@ -292,5 +293,5 @@ cb_code cb_verb_completion(cb_door *door, cb_error *err)
         return cb_fail(err, CB_USAGE, "'%s' is none of bash, zsh, fish",
                        door->config->line.operands[0]);
     code = cb_completion(shell, &door->out, err);
-    return code == CB_OK && door->json ? as_json(&door->out, "script", err) : code;
+    return code == CB_OK && door->json ? as_json(door, "script", err) : code;
 }

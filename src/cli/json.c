@@ -6,6 +6,8 @@
 
 #include "base/text.h"
 #include "base/time.h"
+#include "cli/output.h"
+#include "cli/overview.h"
 #include "cli/schedule.h"
 
 #include <stdlib.h>
@@ -174,6 +176,38 @@ static cb_code dump(json_t *json /* taken over */, cb_buf *out, cb_error *err)
 
 /* ---- the results -------------------------------------------------------------------------- */
 
+static object error_object(const cb_error *error)
+{
+    object self = object_new();
+
+    set_text(&self, "code", cb_code_name(error->code));
+    set_text(&self, "message", error->message);
+    set_text(&self, "hint", error->hint);
+    return self;
+}
+
+/* One of several repositories that a backup went to. */
+static void set_places(object *self, const cb_backup_result *result)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < result->place_count; i++) {
+        const cb_backup_place *place = &result->places[i];
+        object item = object_new();
+
+        set_text(&item, "address", place->address);
+        set_text(&item, "label", place->label);
+        set_number(&item, "new_bytes", place->new_bytes);
+        set_number(&item, "stored_bytes", place->stored_bytes);
+        set_number(&item, "new_chunks", place->new_chunks);
+        set_bool(&item, "created_repository", place->created_repo);
+        set(&item, "error",
+            place->error.code == CB_OK ? json_null() : error_object(&place->error).json);
+        push(&array, item);
+    }
+    set(self, "places", array);
+}
+
 cb_code cb_json_backup(const cb_backup_result *result, cb_buf *out, cb_error *err)
 {
     object self = object_new();
@@ -198,6 +232,8 @@ cb_code cb_json_backup(const cb_backup_result *result, cb_buf *out, cb_error *er
     set_number(&self, "damaged", result->damaged);
     set_bool(&self, "skipped", result->skipped);
     set_bool(&self, "created_repository", result->created_repo);
+    if (result->place_count > 0)
+        set_places(&self, result);
     return dump(self.json, out, err);
 }
 
@@ -242,6 +278,7 @@ cb_code cb_json_show(const cb_show_result *result, cb_buf *out, cb_error *err)
     object self = backup_object(&result->backup);
     json_t *items = json_array();
 
+    set_time(&self, "locked_until", result->backup.locked_until_us);
     for (size_t i = 0; i < result->item_count; i++) {
         object item = object_new();
 
@@ -254,6 +291,22 @@ cb_code cb_json_show(const cb_show_result *result, cb_buf *out, cb_error *err)
     set(&self, "items", items);
     set_pairs(&self, "facts", result->facts, result->fact_count);
     return dump(self.json, out, err);
+}
+
+static void set_damage(object *self, const char *key, const cb_damage *damaged, size_t count)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < count; i++) {
+        object item = object_new();
+
+        set_text(&item, "backup", damaged[i].backup);
+        set_text(&item, "item", damaged[i].item);
+        set_text(&item, "chunk", damaged[i].chunk);
+        set_text(&item, "reason", damaged[i].reason);
+        push(&array, item);
+    }
+    set(self, key, array);
 }
 
 cb_code cb_json_restore(const cb_restore_result *result, cb_buf *out, cb_error *err)
@@ -269,24 +322,9 @@ cb_code cb_json_restore(const cb_restore_result *result, cb_buf *out, cb_error *
     set_number(&self, "files", result->files);
     set_number(&self, "bytes_written", result->bytes_written);
     set_number(&self, "bytes_reused", result->bytes_reused);
+    set_damage(&self, "lost", result->lost, result->lost_count);
     set_seconds(&self, "seconds", result->seconds);
     return dump(self.json, out, err);
-}
-
-static void set_damage(object *self, const cb_damage *damaged, size_t count)
-{
-    json_t *array = json_array();
-
-    for (size_t i = 0; i < count; i++) {
-        object item = object_new();
-
-        set_text(&item, "backup", damaged[i].backup);
-        set_text(&item, "item", damaged[i].item);
-        set_text(&item, "chunk", damaged[i].chunk);
-        set_text(&item, "reason", damaged[i].reason);
-        push(&array, item);
-    }
-    set(self, "damaged", array);
 }
 
 cb_code cb_json_verify(const cb_verify_result *result, cb_buf *out, cb_error *err)
@@ -297,7 +335,9 @@ cb_code cb_json_verify(const cb_verify_result *result, cb_buf *out, cb_error *er
     set_number(&self, "backups", result->backups);
     set_number(&self, "chunks", result->chunks);
     set_number(&self, "bytes", result->bytes);
-    set_damage(&self, result->damaged, result->damaged_count);
+    set_number(&self, "bytes_in_all", result->bytes_in_all);
+    set_text(&self, "chosen", result->chosen);
+    set_damage(&self, "damaged", result->damaged, result->damaged_count);
     set_seconds(&self, "seconds", result->seconds);
     for (size_t i = 0; i < result->table_count; i++) {
         object item = object_new();
@@ -324,7 +364,7 @@ cb_code cb_json_check(const cb_check_result *result, cb_buf *out, cb_error *err)
     set_number(&self, "bad_blocks", result->bad_blocks);
     set_number(&self, "commits_in_log", result->commits_in_log);
     set(&self, "open_by", result->open_by == 0 ? json_null() : json_integer(result->open_by));
-    set_damage(&self, result->damaged, result->damaged_count);
+    set_damage(&self, "damaged", result->damaged, result->damaged_count);
     set_texts(&self, "notes", result->notes, result->note_count);
     set_seconds(&self, "seconds", result->seconds);
     return dump(self.json, out, err);
@@ -401,6 +441,89 @@ cb_code cb_json_repo(const cb_repo_result *result, cb_buf *out, cb_error *err)
     set_number(&self, "chunks", result->chunks);
     set_number(&self, "stored_bytes", result->stored_bytes);
     set_number(&self, "raw_bytes", result->raw_bytes);
+    set_text(&self, "cipher", result->cipher);
+    set_number(&self, "keys", result->keys);
+    return dump(self.json, out, err);
+}
+
+cb_code cb_json_keys(const cb_keys_result *result, cb_buf *out, cb_error *err)
+{
+    object self = object_new();
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < result->count; i++) {
+        const cb_key_info *key = &result->keys[i];
+        object item = object_new();
+
+        set_text(&item, "id", key->id);
+        set_text(&item, "label", key->label);
+        set_text(&item, "host", key->host);
+        set_time(&item, "created", key->created_us);
+        set_bool(&item, "write_only", key->write_only);
+        set_bool(&item, "current", key->current);
+        push(&array, item);
+    }
+    set(&self, "keys", array);
+    return dump(self.json, out, err);
+}
+
+/* true, false, or null where it is not known. */
+static void set_ability(object *self, const char *key, cb_ability ability)
+{
+    set(self, key,
+        ability == CB_ABILITY_UNKNOWN ? json_null() : json_boolean(ability == CB_ABILITY_YES));
+}
+
+cb_code cb_json_repo_check(const cb_repo_check_result *result, cb_buf *out, cb_error *err)
+{
+    object self = object_new();
+
+    set_text(&self, "address", result->address);
+    set_text(&self, "kind", result->kind);
+    set_text(&self, "endpoint", result->endpoint);
+    set_text(&self, "region", result->region);
+    set_text(&self, "credentials", result->credentials);
+    set_bool(&self, "is_repository", result->is_repository);
+    set_ability(&self, "writable", result->writable);
+    set_ability(&self, "create_if_absent", result->create_if_absent);
+    set_ability(&self, "versioning", result->versioning);
+    set_ability(&self, "object_lock", result->object_lock);
+    set_ability(&self, "checksums", result->checksums);
+    set_seconds(&self, "retain_default_seconds", (double)result->retain_default_us / 1e6);
+    set_seconds(&self, "round_trip_seconds", (double)result->round_trip_us / 1e6);
+    set_number(&self, "put_bytes_per_second", result->put_bytes_per_second);
+    set_number(&self, "get_bytes_per_second", result->get_bytes_per_second);
+    set(&self, "free_bytes",
+        result->free_bytes == UINT64_MAX ? json_null()
+                                         : json_integer((json_int_t)result->free_bytes));
+    set(&self, "clock_skew_seconds",
+        json_real((double)(result->clock_skew_us / 1000) / 1000)); /* may be below zero */
+    return dump(self.json, out, err);
+}
+
+cb_code cb_json_sync(const cb_sync_result *result, cb_buf *out, cb_error *err)
+{
+    object self = object_new();
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < result->count; i++) {
+        object item = object_new();
+
+        set_text(&item, "name", result->entries[i].name);
+        set_text(&item, "label", result->entries[i].label);
+        set_bool(&item, "copied", result->entries[i].copied);
+        set_text(&item, "to_label", result->entries[i].to_label);
+        push(&array, item);
+    }
+    set(&self, "entries", array);
+    set_number(&self, "copied", result->copied);
+    set_number(&self, "present", result->present);
+    set_number(&self, "chunks", result->chunks);
+    set_number(&self, "new_chunks", result->new_chunks);
+    set_number(&self, "new_bytes", result->new_bytes);
+    set_number(&self, "stored_bytes", result->stored_bytes);
+    set_damage(&self, "damaged", result->damaged, result->damaged_count);
+    set_seconds(&self, "seconds", result->seconds);
     return dump(self.json, out, err);
 }
 
@@ -410,7 +533,58 @@ cb_code cb_json_repair(const cb_repair_result *result, cb_buf *out, cb_error *er
 
     set_number(&self, "packs", result->packs);
     set_number(&self, "chunks", result->chunks);
-    set_damage(&self, result->damaged, result->damaged_count);
+    set_number(&self, "reverted", result->reverted);
+    set_number(&self, "uploads_removed", result->uploads_removed);
+    set_damage(&self, "damaged", result->damaged, result->damaged_count);
+    return dump(self.json, out, err);
+}
+
+static object view_object(const cb_name_view *view, int64_t now_us)
+{
+    const cb_backup_info *newest = view->newest;
+    object self = object_new();
+
+    set_text(&self, "name", view->name);
+    set_number(&self, "backups", view->count);
+    set_text(&self, "newest", newest ? newest->label : NULL);
+    set_text(&self, "newest_good", view->good ? view->good->label : NULL);
+    set_time(&self, "point", view->good ? cb_backup_point(view->good) : 0);
+    set(&self, "age_seconds",
+        view->good ? json_real((double)(now_us - cb_backup_point(view->good)) / 1e6) : json_null());
+    set_number(&self, "source_bytes", newest ? newest->source_bytes : 0);
+    set_number(&self, "new_bytes", newest ? newest->new_bytes : 0);
+    set_number(&self, "stored_bytes", newest ? newest->stored_bytes : 0);
+    set_span(&self, "seconds", newest ? newest->started_us : 0, newest ? newest->finished_us : 0);
+    set_time(&self, "verified", view->verified_us);
+    set_number(&self, "unverified_backups", view->count - view->verified_count);
+    return self;
+}
+
+cb_code cb_json_overview(const cb_overview *overview, cb_buf *out, cb_error *err)
+{
+    object self = object_new();
+    json_t *names = json_array();
+    json_t *runs = json_array();
+
+    set_text(&self, "repository", overview->address);
+    for (size_t i = 0; i < overview->count; i++)
+        push(&names, view_object(&overview->names[i], overview->now_us));
+    set(&self, "names", names);
+    for (size_t i = 0; i < overview->runs.count; i++) {
+        const cb_last_run *run = &overview->runs.items[i];
+        object item = object_new();
+
+        set_text(&item, "name", run->name);
+        set_text(&item, "command", run->command);
+        set_time(&item, "started", run->started_us);
+        set_time(&item, "finished", run->finished_us);
+        set(&item, "exit_code", json_integer(run->exit_code));
+        set_text(&item, "message", run->message);
+        push(&runs, item);
+    }
+    set(&self, "runs", runs);
+    set_number(&self, "stored_bytes", overview->repo->stored_bytes);
+    set_number(&self, "raw_bytes", overview->repo->raw_bytes);
     return dump(self.json, out, err);
 }
 
@@ -444,12 +618,22 @@ cb_code cb_json_pairs(const cb_pair *pairs, size_t count, cb_buf *out, cb_error 
 
 cb_code cb_json_error(const cb_error *error, cb_buf *out, cb_error *err)
 {
-    object self = object_new();
     object root = object_new();
 
-    set_text(&self, "code", cb_code_name(error->code));
-    set_text(&self, "message", error->message);
-    set_text(&self, "hint", error->hint);
-    set(&root, "error", self.json);
+    set(&root, "error", error_object(error).json);
+    return dump(root.json, out, err);
+}
+
+cb_code cb_json_failure(const cb_error *error, const char *command, const char *name,
+                        cb_bytes result, cb_buf *out, cb_error *err)
+{
+    object root = object_new();
+
+    set(&root, "error", error_object(error).json);
+    set_text(&root, "command", command);
+    set_text(&root, "name", *name ? name : NULL);
+    set_number(&root, "exit_code", (uint64_t)cb_exit_code(error));
+    if (result.size > 0)
+        set(&root, "result", json_loadb((const char *)result.data, result.size, 0, NULL));
     return dump(root.json, out, err);
 }

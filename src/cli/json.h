@@ -22,7 +22,15 @@ CB_MUST_USE cb_code cb_json_expire(cb_expire_result *const *results, size_t coun
                                    cb_error *err);
 CB_MUST_USE cb_code cb_json_copy(const cb_copy_result *result, cb_buf *out, cb_error *err);
 CB_MUST_USE cb_code cb_json_repo(const cb_repo_result *result, cb_buf *out, cb_error *err);
+CB_MUST_USE cb_code cb_json_keys(const cb_keys_result *result, cb_buf *out, cb_error *err);
+CB_MUST_USE cb_code cb_json_repo_check(const cb_repo_check_result *result, cb_buf *out,
+                                       cb_error *err);
+CB_MUST_USE cb_code cb_json_sync(const cb_sync_result *result, cb_buf *out, cb_error *err);
 CB_MUST_USE cb_code cb_json_repair(const cb_repair_result *result, cb_buf *out, cb_error *err);
+/* {"repository","names":[...],"runs":[...]} */
+struct cb_overview;
+CB_MUST_USE cb_code cb_json_overview(const struct cb_overview *overview, cb_buf *out,
+                                     cb_error *err);
 /* {"schedules":[{"name","kind","when","place"}]} */
 struct cb_schedule_entry;
 CB_MUST_USE cb_code cb_json_schedules(const struct cb_schedule_entry *entries, size_t count,
@@ -31,5 +39,9 @@ CB_MUST_USE cb_code cb_json_schedules(const struct cb_schedule_entry *entries, s
 CB_MUST_USE cb_code cb_json_pairs(const cb_pair *pairs, size_t count, cb_buf *out, cb_error *err);
 /* {"error":{"code","message","hint"}} */
 CB_MUST_USE cb_code cb_json_error(const cb_error *error, cb_buf *out, cb_error *err);
+/* The same for hooks: with "command", "name" (null where it is ""), "exit_code", and "result" where
+   the run has one (JSON text; may be empty). */
+CB_MUST_USE cb_code cb_json_failure(const cb_error *error, const char *command, const char *name,
+                                    cb_bytes result, cb_buf *out, cb_error *err);
 
 #endif

@@ -2,7 +2,9 @@
  * main.c - from the words of the command line to an exit code. Which command is which verb stands
  * in one table; what went wrong is told in one place, once.
  */
+#include "cli/hooks.h"
 #include "cli/json.h"
+#include "cli/last_run.h"
 #include "cli/output.h"
 #include "cli/verbs.h"
 
@@ -20,6 +22,8 @@ static cb_verb *const verbs[CB_COMMAND_END] = {
     [CB_COMMAND_INIT] = cb_verb_init,
     [CB_COMMAND_REPO] = cb_verb_repo,
     [CB_COMMAND_REPAIR] = cb_verb_repair,
+    [CB_COMMAND_METRICS] = cb_verb_metrics,
+    [CB_COMMAND_REPORT] = cb_verb_report,
     [CB_COMMAND_SCHEDULE] = cb_verb_schedule,
     [CB_COMMAND_HELP] = cb_verb_help,
     [CB_COMMAND_VERSION] = cb_verb_version,
@@ -45,9 +49,25 @@ static void warn_of_secrets(cb_door *door)
                         "use a password file (PGPASSFILE)");
 }
 
+static cb_code print_result(cb_door *door, cb_error *err)
+{
+    cb_buf *result = door->json ? &door->object : &door->out;
+    cb_code code;
+
+    if (!door->json)
+        cb_output_tame(result);
+    code = cb_output_result(cb_buf_bytes(result), err);
+    return code == CB_OK ? cb_output_close(err) : code;
+}
+
+/*
+ * The verb, then --after, then the result: what was done is told even when --after fails, and its
+ * failure counts where there was no other.
+ */
 static cb_code run(cb_config *config, cb_door *door, cb_error *err)
 {
     cb_verb *verb = choose(config);
+    cb_error after = {0};
     cb_code code = cb_door_init(door, config, err);
 
     if (code != CB_OK)
@@ -57,12 +77,41 @@ static cb_code run(cb_config *config, cb_door *door, cb_error *err)
     warn_of_secrets(door);
     code = verb(door, err);
     cb_progress_end(&door->progress);
-    if (code != CB_OK)
-        return code;
-    if (!door->json)
-        cb_output_tame(&door->out);
-    code = cb_output_result(cb_buf_bytes(&door->out), err);
-    return code == CB_OK ? cb_output_close(err) : code;
+    if (cb_hook_after(door, code != CB_OK ? err : &door->damage, &after) != CB_OK) {
+        if (code == CB_OK && door->damage.code == CB_OK)
+            door->damage = after;
+        else
+            cb_door_say(door, CB_EVENT_ERROR, "%s", after.message);
+    }
+    return code == CB_OK ? print_result(door, err) : code;
+}
+
+/* Never a reason to fail: what had to be done is done, or has failed already. */
+static void note_last_run(const cb_door *door, const cb_error *failure)
+{
+    const cb_config *config = door->config;
+    cb_last_run note = {
+        .name = door->name,
+        .command = cb_commands[config->line.command].name,
+        .started_us = door->started_us,
+        .finished_us = cb_door_now_us(),
+        .message = failure->message,
+    };
+    bool counts = config->line.command == CB_COMMAND_BACKUP ||
+                  config->line.command == CB_COMMAND_VERIFY ||
+                  config->line.command == CB_COMMAND_EXPIRE;
+    size_t count = config->line.command == CB_COMMAND_BACKUP ? config->repo_count : 1;
+
+    for (size_t i = 0; counts && door->name[0] && i < count && i < config->repo_count; i++) {
+        cb_error ignored = {0};
+
+        /* Where the failure is that of other repositories, this one's run was good. */
+        note.exit_code = door->failed_places != 0 && !(i < 64 && door->failed_places >> i & 1)
+                             ? 0
+                             : cb_exit_code(failure);
+        note.message = note.exit_code == 0 ? "" : failure->message;
+        cb_ignore(cb_last_run_write(config, config->repos[i], &note, &ignored));
+    }
 }
 
 /* In the form that was asked for, and in words for whoever reads the log. */
@@ -103,13 +152,16 @@ int main(int argc, char **argv)
         report(&err, cb_config_wants_json(argc, words, environment));
         return exit_code_for(argc, words, &err);
     }
-    if (run(config, &door, &err) != CB_OK) {
+    if (run(config, &door, &err) != CB_OK)
         report(&err, door.json);
-        exit_code = cb_exit_code(&err);
-    } else if (door.damage.code != CB_OK) {
+    else if (door.damage.code != CB_OK) {
         cb_output_error(&door.damage); /* the result itself has been printed */
-        exit_code = cb_exit_code(&door.damage);
+        err = door.damage;
     }
+    exit_code = cb_exit_code(&err);
+    if (exit_code != 0)
+        cb_hook_failure(&door, &err);
+    note_last_run(&door, &err);
     cb_door_free(&door);
     cb_config_free(config);
     return exit_code;

@@ -75,11 +75,23 @@ static cb_code paragraphs(const char *text, const char *request, cb_buf *out, cb
     return code;
 }
 
+/* Known by its variable alone. */
+static cb_code secret(cb_option_id id, cb_buf *out, cb_error *err)
+{
+    char variable[CB_OPTION_VARIABLE_MAX];
+    cb_code code = cb_buf_format(out, err, ".TP\n\\fB%s\\fR (environment)\n",
+                                 cb_option_variable(id, variable));
+
+    return code == CB_OK ? sentence(cb_options[id].summary, out, err) : code;
+}
+
 static cb_code option(cb_option_id id, cb_buf *out, cb_error *err)
 {
     const cb_option *self = &cb_options[id];
     cb_code code;
 
+    if (self->flags & CB_OPTION_SECRET)
+        return secret(id, out, err);
     code = cb_buf_format(out, err, ".TP\n\\fB");
     if (code == CB_OK && self->letter)
         code = cb_buf_format(out, err, "\\-%c\\fR, \\fB", self->letter);
@@ -222,7 +234,7 @@ cb_code cb_config_example(cb_buf *out, cb_error *err)
                          "section, or in [global], count\n# for every database; a section is "
                          "called like the database that it counts for.\n\n");
     for (unsigned i = 0; i < CB_OPT_END && code == CB_OK; i++)
-        if (!(cb_options[i].flags & CB_OPTION_LINE_ONLY) && i != CB_OPT_CONFIG)
+        if (!(cb_options[i].flags & (CB_OPTION_LINE_ONLY | CB_OPTION_SECRET)) && i != CB_OPT_CONFIG)
             code = example_setting((cb_option_id)i, out, err);
     if (code == CB_OK)
         code = cb_buf_format(out, err, "#[prod]\n#keep-daily = 7\n#keep-weekly = 4\n");

@@ -1,5 +1,7 @@
 #include "cli/output.h"
 
+#include "base/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -56,6 +58,54 @@ cb_code cb_output_close(cb_error *err)
     if (close(STDOUT_FILENO) != 0 && errno != EINTR)
         return fail_output(err);
     return CB_OK;
+}
+
+static cb_code write_through(const char *path, cb_bytes text, cb_error *err)
+{
+    CB_CLEANUP(cb_fd_close) int fd = -1;
+    cb_code code = cb_file_open(path, O_WRONLY | O_NOCTTY, 0, &fd, err);
+
+    if (code == CB_OK && !write_all(fd, text.data, text.size))
+        code = cb_fail_errno(err, errno, "cannot write '%s'", path);
+    return code;
+}
+
+/* Under another name first, with our number in it: two runs may write the same file. */
+static cb_code write_beside(const char *path, cb_bytes text, cb_error *err)
+{
+    CB_CLEANUP(cb_fd_close) int fd = -1;
+    char beside[CB_PATH_MAX + 32];
+    cb_code code;
+
+    snprintf(beside, sizeof(beside), "%s.%ld.new", path, (long)getpid());
+    code = cb_file_open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0644, &fd, err);
+    if (code != CB_OK)
+        return code;
+    code = cb_file_write(fd, beside, 0, text.data, text.size, err);
+    if (code == CB_OK)
+        code = cb_file_sync(fd, beside, err);
+    if (code == CB_OK && rename(beside, path) != 0)
+        code = cb_fail_errno(err, errno, "cannot write '%s'", path);
+    if (code != CB_OK) {
+        unlink(beside);
+        return code;
+    }
+    return cb_parent_sync(path, err);
+}
+
+cb_code cb_output_file(const char *path, cb_bytes text, cb_error *err)
+{
+    char whole[CB_PATH_MAX]; /* links are followed: a rename would replace the link */
+    struct stat found;
+    cb_code code = cb_path_absolute(path, whole, err);
+
+    if (code != CB_OK)
+        return code;
+    if (stat(whole, &found) == 0 && S_ISDIR(found.st_mode))
+        return cb_fail(err, CB_IO, "'%s' is a folder", path);
+    if (stat(whole, &found) == 0 && !S_ISREG(found.st_mode))
+        return write_through(whole, text, err);
+    return write_beside(whole, text, err);
 }
 
 void cb_output_tame(cb_buf *text)

@@ -17,6 +17,13 @@ CB_MUST_USE cb_code cb_output_result(cb_bytes text, cb_error *err);
 /* Close standard output: what a network file system says only then counts too. */
 CB_MUST_USE cb_code cb_output_close(cb_error *err);
 
+/*
+ * Put `text` in the place of the file `path` as a whole: a reader, or a crash, finds the old one or
+ * the new one. What is no plain file (a pipe, a terminal) is written to. Errors: CB_NO_SPACE,
+ * CB_DENIED, CB_IO, CB_NOT_FOUND (no such folder).
+ */
+CB_MUST_USE cb_code cb_output_file(const char *path, cb_bytes text, cb_error *err);
+
 /* One line, or more, on standard error; a failure there has nobody left to hear of it. */
 void cb_output_message(const char *format, ...) CB_PRINTF(1, 2);
 

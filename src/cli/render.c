@@ -1,79 +1,10 @@
-#include "cli/render.h"
+#include "cli/render_internal.h"
 
 #include "base/text.h"
 #include "base/time.h"
 #include "cli/table.h"
 
 #include <stdio.h>
-
-/* ---- words -------------------------------------------------------------------------------- */
-
-const char *cb_format_age(int64_t us, int64_t now_us, char out[CB_AGE_TEXT_MAX])
-{
-    int64_t seconds = (now_us - us) / 1000000;
-    static const struct {
-        int64_t below; /* seconds */
-        int64_t unit;
-        const char *word;
-    } steps[] = {
-        {60, 1, "s"},          {3600, 60, "min"},         {172800, 3600, "h"},
-        {7776000, 86400, "d"}, {63072000, 2629800, "mo"}, {INT64_MAX, 31557600, "y"},
-    };
-
-    if (seconds < 0) {
-        snprintf(out, CB_AGE_TEXT_MAX, "now");
-        return out;
-    }
-    for (size_t i = 0; i < CB_LENGTH(steps); i++) {
-        if (seconds < steps[i].below) {
-            snprintf(out, CB_AGE_TEXT_MAX, "%lld %s", (long long)(seconds / steps[i].unit),
-                     steps[i].word);
-            break;
-        }
-    }
-    return out;
-}
-
-cb_code cb_shell_word(const char *text, cb_buf *out, cb_error *err)
-{
-    static const char harmless[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                   "@%_+=:,./-";
-    cb_code code;
-
-    if (*text && strspn(text, harmless) == strlen(text))
-        return cb_buf_append(out, text, strlen(text), err);
-    code = cb_buf_append(out, "'", 1, err);
-    for (; *text && code == CB_OK; text++)
-        code =
-            *text == '\'' ? cb_buf_append(out, "'\\''", 4, err) : cb_buf_append(out, text, 1, err);
-    return code == CB_OK ? cb_buf_append(out, "'", 1, err) : code;
-}
-
-/* "12.3x", "-" where nothing was stored. */
-static const char *format_ratio(uint64_t source, uint64_t stored, char out[32])
-{
-    double ratio = stored ? (double)source / (double)stored : 0;
-
-    if (stored == 0)
-        snprintf(out, 32, "-");
-    else if (ratio < 99.95)
-        snprintf(out, 32, "%.1fx", ratio);
-    else if (ratio < 99999.5)
-        snprintf(out, 32, "%.0fx", ratio);
-    else
-        snprintf(out, 32, ">99999x");
-    return out;
-}
-
-static const char *plural(uint64_t count)
-{
-    return count == 1 ? "" : "s";
-}
-
-static const char *or_dash(const char *text)
-{
-    return text && *text ? text : "-";
-}
 
 /* ---- backup ------------------------------------------------------------------------------- */
 
@@ -88,7 +19,7 @@ static cb_code render_backup_cost(const cb_backup_result *result, cb_buf *out, c
     cb_code code;
 
     code = cb_buf_format(out, err, "%s@%s  %s of %s\n", result->name, result->label,
-                         or_dash(result->kind), or_dash(result->source));
+                         cb_or_dash(result->kind), cb_or_dash(result->source));
     if (code == CB_OK)
         code = cb_buf_format(
             out, err, "  %s, %s read, %s new, %s stored, in %s\n",
@@ -101,10 +32,40 @@ static cb_code render_backup_cost(const cb_backup_result *result, cb_buf *out, c
     if (code == CB_OK && result->commits_in_log > 0)
         code = cb_buf_format(out, err, "  %llu commit%s in its log\n",
                              (unsigned long long)result->commits_in_log,
-                             plural(result->commits_in_log));
+                             cb_plural(result->commits_in_log));
     if (code == CB_OK && result->damaged > 0)
         code = cb_buf_format(out, err, "  DAMAGED IN THE SOURCE: %llu block%s stored as found\n",
-                             (unsigned long long)result->damaged, plural(result->damaged));
+                             (unsigned long long)result->damaged, cb_plural(result->damaged));
+    return code;
+}
+
+/* Of several repositories: which have it now, and which do not. */
+static cb_code render_places(const cb_backup_result *result, cb_buf *out, cb_error *err)
+{
+    static const char *const titles[] = {"  REPOSITORY", "BACKUP", "STORED"};
+    CB_CLEANUP(cb_table_free)
+    cb_table table = {.columns = CB_LENGTH(titles), .right = 0x4, .cut = 0x1};
+    char size[CB_SIZE_TEXT_MAX];
+    cb_code code = cb_table_header(&table, titles, err);
+
+    for (size_t i = 0; i < result->place_count && code == CB_OK; i++) {
+        const cb_backup_place *place = &result->places[i];
+        bool is_good = place->error.code == CB_OK;
+
+        code = cb_table_cell(&table, err, "  %s", cb_or_dash(place->address));
+        if (code == CB_OK)
+            code = cb_table_cell(&table, err, "%s", is_good ? cb_or_dash(place->label) : "FAILED");
+        if (code == CB_OK)
+            code = cb_table_cell(&table, err, "%s",
+                                 is_good ? cb_format_size(place->stored_bytes, size) : "-");
+    }
+    if (code == CB_OK)
+        code = cb_table_print(&table, out, err);
+    for (size_t i = 0; i < result->place_count && code == CB_OK; i++)
+        if (result->places[i].error.code != CB_OK)
+            code =
+                cb_buf_format(out, err, "  FAILED %s: %s\n", cb_or_dash(result->places[i].address),
+                              result->places[i].error.message);
     return code;
 }
 
@@ -115,8 +76,10 @@ cb_code cb_render_backup(const cb_backup_result *result, const char *options, cb
 
     if (result->skipped)
         return cb_buf_format(out, err, "%s: skipped, because it would have to wait\n",
-                             or_dash(result->name));
+                             cb_or_dash(result->name));
     code = render_backup_cost(result, out, err);
+    if (code == CB_OK && result->place_count > 0)
+        code = render_places(result, out, err);
     if (code == CB_OK)
         code = cb_buf_format(out, err, "to restore it: canvasback restore %s%s@%s TARGET\n",
                              options, result->name, result->label);
@@ -131,14 +94,14 @@ static cb_code list_row(cb_table *table, const cb_backup_info *backup, int64_t n
     char age[CB_AGE_TEXT_MAX];
     char verified[CB_AGE_TEXT_MAX] = "never";
     char size[CB_SIZE_TEXT_MAX];
-    char ratio[32];
+    char ratio[CB_RATIO_TEXT_MAX];
     cb_code code;
 
     if (backup->verified_us != 0)
         cb_format_age(backup->verified_us, now_us, verified);
     code = cb_table_cell(table, err, "%s@%s", backup->name, backup->label);
     if (code == CB_OK)
-        code = cb_table_cell(table, err, "%s", or_dash(backup->kind));
+        code = cb_table_cell(table, err, "%s", cb_or_dash(backup->kind));
     if (code == CB_OK)
         code = cb_table_cell(
             table, err, "%s",
@@ -151,12 +114,12 @@ static cb_code list_row(cb_table *table, const cb_backup_info *backup, int64_t n
         code = cb_table_cell(table, err, "%s", cb_format_size(backup->stored_bytes, size));
     if (code == CB_OK)
         code = cb_table_cell(table, err, "%s",
-                             format_ratio(backup->source_bytes, backup->stored_bytes, ratio));
+                             cb_format_ratio(backup->source_bytes, backup->stored_bytes, ratio));
     if (code == CB_OK)
         code = cb_table_cell(table, err, "%s", verified);
     if (code == CB_OK && backup->damaged > 0)
         code = cb_table_note(table, err, "damaged in the source: %llu block%s",
-                             (unsigned long long)backup->damaged, plural(backup->damaged));
+                             (unsigned long long)backup->damaged, cb_plural(backup->damaged));
     return code;
 }
 
@@ -173,26 +136,17 @@ static cb_code tags_note(cb_table *table, const cb_backup_info *backup, cb_error
     return code;
 }
 
-static cb_code header(cb_table *table, const char *const *titles, cb_error *err)
-{
-    cb_code code = CB_OK;
-
-    for (size_t i = 0; i < table->columns && code == CB_OK; i++)
-        code = cb_table_cell(table, err, "%s", titles[i]);
-    return code;
-}
-
 cb_code cb_render_list(const cb_list_result *result, int64_t now_us, cb_buf *out, cb_error *err)
 {
     static const char *const titles[] = {"BACKUP", "KIND",   "AGE",   "SOURCE",
                                          "NEW",    "STORED", "RATIO", "VERIFIED"};
     CB_CLEANUP(cb_table_free)
-    cb_table table = {.columns = CB_LENGTH(titles), .right = 0xfc};
+    cb_table table = {.columns = CB_LENGTH(titles), .right = 0xfc, .cut = 0x1};
     cb_code code;
 
     if (result->count == 0)
         return cb_buf_format(out, err, "no backups yet\n");
-    code = header(&table, titles, err);
+    code = cb_table_header(&table, titles, err);
     for (size_t i = 0; i < result->count && code == CB_OK; i++) {
         code = list_row(&table, &result->backups[i], now_us, err);
         if (code == CB_OK)
@@ -205,66 +159,37 @@ cb_code cb_render_list(const cb_list_result *result, int64_t now_us, cb_buf *out
 
 /* ---- show --------------------------------------------------------------------------------- */
 
-static cb_code fact(cb_buf *out, cb_error *err, const char *name, const char *value)
-{
-    return cb_buf_format(out, err, "%-18s %s\n", name, value);
-}
-
-static cb_code fact_time(cb_buf *out, cb_error *err, const char *name, int64_t us)
-{
-    char local[CB_TIME_TEXT_MAX];
-    char utc[CB_TIME_TEXT_MAX];
-
-    if (us == 0)
-        return fact(out, err, name, "-");
-    return cb_buf_format(out, err, "%-18s %s (%s)\n", name, cb_format_local(us, local),
-                         cb_format_rfc3339(us, utc));
-}
-
-static cb_code fact_size(cb_buf *out, cb_error *err, const char *name, uint64_t bytes)
-{
-    char size[CB_SIZE_TEXT_MAX];
-
-    return cb_buf_format(out, err, "%-18s %s (%llu bytes)\n", name, cb_format_size(bytes, size),
-                         (unsigned long long)bytes);
-}
-
-static cb_code fact_number(cb_buf *out, cb_error *err, const char *name, uint64_t number)
-{
-    return cb_buf_format(out, err, "%-18s %llu\n", name, (unsigned long long)number);
-}
-
 static cb_code show_times(const cb_backup_info *backup, cb_buf *out, cb_error *err)
 {
     cb_code code;
 
-    code = fact_time(out, err, "started", backup->started_us);
+    code = cb_fact_time(out, err, "started", backup->started_us);
     if (code == CB_OK)
-        code = fact_time(out, err, "point", backup->point_us);
+        code = cb_fact_time(out, err, "point", backup->point_us);
     if (code == CB_OK)
-        code = fact_time(out, err, "finished", backup->finished_us);
+        code = cb_fact_time(out, err, "finished", backup->finished_us);
     if (code == CB_OK && backup->verified_us == 0)
-        return fact(out, err, "verified", "never");
+        return cb_fact(out, err, "verified", "never");
     if (code == CB_OK)
-        code = fact_time(out, err, "verified", backup->verified_us);
+        code = cb_fact_time(out, err, "verified", backup->verified_us);
     return code;
 }
 
 static cb_code show_sizes(const cb_backup_info *backup, cb_buf *out, cb_error *err)
 {
-    char ratio[32];
+    char ratio[CB_RATIO_TEXT_MAX];
     cb_code code;
 
-    code = fact_size(out, err, "source size", backup->source_bytes);
+    code = cb_fact_size(out, err, "source size", backup->source_bytes);
     if (code == CB_OK)
-        code = fact_size(out, err, "read", backup->read_bytes);
+        code = cb_fact_size(out, err, "read", backup->read_bytes);
     if (code == CB_OK)
-        code = fact_size(out, err, "new", backup->new_bytes);
+        code = cb_fact_size(out, err, "new", backup->new_bytes);
     if (code == CB_OK)
-        code = fact_size(out, err, "stored", backup->stored_bytes);
+        code = cb_fact_size(out, err, "stored", backup->stored_bytes);
     if (code == CB_OK)
-        code = fact(out, err, "ratio",
-                    format_ratio(backup->source_bytes, backup->stored_bytes, ratio));
+        code = cb_fact(out, err, "ratio",
+                       cb_format_ratio(backup->source_bytes, backup->stored_bytes, ratio));
     if (code == CB_OK)
         code = cb_buf_format(out, err, "%-18s %llu, %llu new\n", "chunks",
                              (unsigned long long)backup->chunks,
@@ -274,16 +199,21 @@ static cb_code show_sizes(const cb_backup_info *backup, cb_buf *out, cb_error *e
 
 static cb_code show_head(const cb_show_result *result, cb_buf *out, cb_error *err)
 {
+    CB_CLEANUP(cb_buf_free) cb_buf both = {0};
     const cb_backup_info *backup = &result->backup;
     cb_code code;
 
-    code = cb_buf_format(out, err, "%-18s %s@%s\n", "backup", backup->name, backup->label);
+    code = cb_buf_format(&both, err, "%s@%s", backup->name, backup->label);
     if (code == CB_OK)
-        code = fact(out, err, "kind", or_dash(backup->kind));
+        code = cb_buf_append(&both, "", 1, err); /* its NUL */
     if (code == CB_OK)
-        code = fact(out, err, "source", or_dash(backup->source));
+        code = cb_fact(out, err, "backup", (const char *)both.data);
     if (code == CB_OK)
-        code = fact(out, err, "host", or_dash(backup->host));
+        code = cb_fact(out, err, "kind", cb_or_dash(backup->kind));
+    if (code == CB_OK)
+        code = cb_fact(out, err, "source", cb_or_dash(backup->source));
+    if (code == CB_OK)
+        code = cb_fact(out, err, "host", cb_or_dash(backup->host));
     if (code == CB_OK)
         code = show_times(backup, out, err);
     if (code == CB_OK)
@@ -292,29 +222,37 @@ static cb_code show_head(const cb_show_result *result, cb_buf *out, cb_error *er
         code = cb_buf_format(out, err, "%-18s %s, after %u pass%s\n", "confirmed",
                              backup->confirmed, backup->passes, backup->passes == 1 ? "" : "es");
     if (code == CB_OK)
-        code = fact_number(out, err, "commits in log", backup->commits_in_log);
+        code = cb_fact_number(out, err, "commits in log", backup->commits_in_log);
+    if (code == CB_OK && backup->locked_until_us != 0)
+        code = cb_fact_time(out, err, "locked until", backup->locked_until_us);
     if (code == CB_OK && backup->damaged > 0)
         code = cb_buf_format(out, err, "%-18s %llu block%s in the source\n", "DAMAGED",
-                             (unsigned long long)backup->damaged, plural(backup->damaged));
-    for (size_t i = 0; i < backup->tag_count && code == CB_OK; i++)
-        code = cb_buf_format(out, err, "%-18s %s=%s\n", "tag", backup->tags[i].key,
-                             backup->tags[i].value);
+                             (unsigned long long)backup->damaged, cb_plural(backup->damaged));
+    for (size_t i = 0; i < backup->tag_count && code == CB_OK; i++) {
+        both.size = 0;
+        code = cb_buf_format(&both, err, "%s=%s", backup->tags[i].key, backup->tags[i].value);
+        if (code == CB_OK)
+            code = cb_buf_append(&both, "", 1, err);
+        if (code == CB_OK)
+            code = cb_fact(out, err, "tag", (const char *)both.data);
+    }
     for (size_t i = 0; i < result->fact_count && code == CB_OK; i++)
-        code = fact(out, err, result->facts[i].key, result->facts[i].value);
+        code = cb_fact(out, err, result->facts[i].key, result->facts[i].value);
     return code;
 }
 
 static cb_code show_items(const cb_show_result *result, size_t count, cb_buf *out, cb_error *err)
 {
     static const char *const titles[] = {"KIND", "SIZE", "CHUNKS", "ITEM"};
-    CB_CLEANUP(cb_table_free) cb_table table = {.columns = CB_LENGTH(titles), .right = 0x6};
+    CB_CLEANUP(cb_table_free)
+    cb_table table = {.columns = CB_LENGTH(titles), .right = 0x6, .cut = 0x8};
     char size[CB_SIZE_TEXT_MAX];
-    cb_code code = header(&table, titles, err);
+    cb_code code = cb_table_header(&table, titles, err);
 
     for (size_t i = 0; i < count && code == CB_OK; i++) {
         const cb_item_info *item = &result->items[i];
 
-        code = cb_table_cell(&table, err, "%s", or_dash(item->kind));
+        code = cb_table_cell(&table, err, "%s", cb_or_dash(item->kind));
         if (code == CB_OK)
             code = cb_table_cell(&table, err, "%s", cb_format_size(item->size_bytes, size));
         if (code == CB_OK)
@@ -352,7 +290,7 @@ static cb_code render_plan(const cb_restore_result *result, const char *options,
     code = cb_buf_format(out, err,
                          "%s@%s was taken from %s\nnothing was written; to restore it "
                          "there%s:\n  canvasback restore %s%s@%s ",
-                         result->name, result->label, or_dash(result->target),
+                         result->name, result->label, cb_or_dash(result->target),
                          target_exists ? ", over what is there now" : "", options, result->name,
                          result->label);
     if (code == CB_OK)
@@ -374,56 +312,41 @@ cb_code cb_render_restore(const cb_restore_result *result, const char *options, 
     if (result->planned)
         return render_plan(result, options, target_exists, out, err);
     code = result->label ? cb_buf_format(out, err, "%s@%s", result->name, result->label)
-                         : cb_buf_format(out, err, "%s", or_dash(result->name));
+                         : cb_buf_format(out, err, "%s", cb_or_dash(result->name));
     if (code == CB_OK)
-        code = cb_buf_format(out, err, " restored to %s\n", or_dash(result->target));
+        code = cb_buf_format(out, err, " restored to %s\n", cb_or_dash(result->target));
     if (code == CB_OK)
         code = cb_buf_format(out, err, "  %llu file%s, %s written, %s were right already, in %s\n",
-                             (unsigned long long)result->files, plural(result->files),
+                             (unsigned long long)result->files, cb_plural(result->files),
                              cb_format_size(result->bytes_written, written),
                              cb_format_size(result->bytes_reused, reused),
                              cb_format_duration((int64_t)(result->seconds * 1e6), took));
     if (code == CB_OK && result->point_us != 0)
         code = cb_buf_format(out, err, "  as it was at %s\n",
                              cb_format_rfc3339(result->point_us, point));
+    if (code == CB_OK && result->lost_count > 0)
+        code = cb_render_damage("LOST", result->lost, result->lost_count, out, err);
     return code;
 }
 
-/* ---- verify, check, repair ---------------------------------------------------------------- */
-
-static cb_code render_damage(const cb_damage *damaged, size_t count, cb_buf *out, cb_error *err)
-{
-    cb_code code = CB_OK;
-
-    for (size_t i = 0; i < count && code == CB_OK; i++) {
-        code = cb_buf_format(out, err, "DAMAGED");
-        if (code == CB_OK && damaged[i].backup)
-            code = cb_buf_format(out, err, " %s", damaged[i].backup);
-        if (code == CB_OK && damaged[i].item)
-            code = cb_buf_format(out, err, " %s", damaged[i].item);
-        if (code == CB_OK && damaged[i].chunk)
-            code = cb_buf_format(out, err, " [%s]", damaged[i].chunk);
-        if (code == CB_OK)
-            code = cb_buf_format(out, err, ": %s\n", or_dash(damaged[i].reason));
-    }
-    return code;
-}
+/* ---- verify, check ------------------------------------------------------------------------ */
 
 static cb_code render_tables(const cb_verify_result *result, cb_buf *out, cb_error *err)
 {
     static const char *const titles[] = {"BACKUP", "ROWS", "TABLE"};
-    CB_CLEANUP(cb_table_free) cb_table table = {.columns = CB_LENGTH(titles), .right = 0x2};
+    CB_CLEANUP(cb_table_free)
+    cb_table table = {.columns = CB_LENGTH(titles), .right = 0x2, .cut = 0x5};
     cb_code code;
 
     if (result->table_count == 0)
         return CB_OK;
-    code = header(&table, titles, err);
+    code = cb_table_header(&table, titles, err);
     for (size_t i = 0; i < result->table_count && code == CB_OK; i++) {
-        code = cb_table_cell(&table, err, "%s", or_dash(result->tables[i].backup));
+        code = cb_table_cell(&table, err, "%s", cb_or_dash(result->tables[i].backup));
         if (code == CB_OK)
             code = cb_table_cell(&table, err, "%llu", (unsigned long long)result->tables[i].rows);
         if (code == CB_OK)
-            code = cb_table_cell(&table, err, "%s", or_dash(result->tables[i].table));
+            code = cb_table_cell(&table, err, "%s", cb_or_dash(result->tables[i].table));
     }
     return code == CB_OK ? cb_table_print(&table, out, err) : code;
 }
@@ -436,17 +359,23 @@ cb_code cb_render_verify(const cb_verify_result *result, cb_buf *out, cb_error *
 
     code = render_tables(result, out, err);
     if (code == CB_OK)
-        code = render_damage(result->damaged, result->damaged_count, out, err);
+        code = cb_render_damage("DAMAGED", result->damaged, result->damaged_count, out, err);
+    if (code == CB_OK && result->chosen)
+        code = cb_buf_format(out, err, "chosen by age: %s\n", result->chosen);
     if (code == CB_OK)
         code = cb_buf_format(out, err, "%llu backup%s, %llu chunk%s, %s read in %s: ",
-                             (unsigned long long)result->backups, plural(result->backups),
-                             (unsigned long long)result->chunks, plural(result->chunks),
+                             (unsigned long long)result->backups, cb_plural(result->backups),
+                             (unsigned long long)result->chunks, cb_plural(result->chunks),
                              cb_format_size(result->bytes, size),
                              cb_format_duration((int64_t)(result->seconds * 1e6), took));
     if (code == CB_OK && result->damaged_count == 0)
         code = cb_buf_format(out, err, "all good\n");
     else if (code == CB_OK)
         code = cb_buf_format(out, err, "%zu damaged\n", result->damaged_count);
+    if (code == CB_OK && result->bytes_in_all > result->bytes)
+        code = cb_buf_format(out, err, "that is %.1f %% of %s; the next run goes on from there\n",
+                             100 * (double)result->bytes / (double)result->bytes_in_all,
+                             cb_format_size(result->bytes_in_all, size));
     return code;
 }
 
@@ -454,44 +383,31 @@ cb_code cb_render_check(const cb_check_result *result, cb_buf *out, cb_error *er
 {
     cb_code code;
 
-    code = fact(out, err, "source", or_dash(result->source));
+    code = cb_fact(out, err, "source", cb_or_dash(result->source));
     if (code == CB_OK)
-        code = fact(out, err, "kind", or_dash(result->kind));
+        code = cb_fact(out, err, "kind", cb_or_dash(result->kind));
     if (code == CB_OK)
-        code = fact(out, err, "version", or_dash(result->version));
+        code = cb_fact(out, err, "version", cb_or_dash(result->version));
     if (code == CB_OK)
         code = cb_buf_format(
             out, err, "%-18s %llu: %llu used, %llu free, %llu bad\n", "blocks",
             (unsigned long long)result->blocks, (unsigned long long)result->used_blocks,
             (unsigned long long)result->free_blocks, (unsigned long long)result->bad_blocks);
     if (code == CB_OK)
-        code = fact_number(out, err, "commits in log", result->commits_in_log);
+        code = cb_fact_number(out, err, "commits in log", result->commits_in_log);
     if (code == CB_OK && result->open_by != 0)
         code =
             cb_buf_format(out, err, "%-18s process %lld\n", "open by", (long long)result->open_by);
     else if (code == CB_OK)
-        code = fact(out, err, "open by", "nobody");
+        code = cb_fact(out, err, "open by", "nobody");
     for (size_t i = 0; i < result->note_count && code == CB_OK; i++)
-        code = fact(out, err, "note", result->notes[i]);
+        code = cb_fact_words(out, err, "note", result->notes[i]);
     if (code == CB_OK)
-        code = render_damage(result->damaged, result->damaged_count, out, err);
+        code = cb_render_damage("DAMAGED", result->damaged, result->damaged_count, out, err);
     if (code == CB_OK)
-        code = fact(out, err, "result",
-                    result->damaged_count > 0 || result->bad_blocks > 0 ? "damaged" : "sound");
+        code = cb_fact(out, err, "result",
+                       result->damaged_count > 0 || result->bad_blocks > 0 ? "damaged" : "sound");
     return code;
-}
-
-cb_code cb_render_repair(const cb_repair_result *result, cb_buf *out, cb_error *err)
-{
-    cb_code code = render_damage(result->damaged, result->damaged_count, out, err);
-
-    if (code != CB_OK)
-        return code;
-    return cb_buf_format(out, err, "index rebuilt: %llu pack%s, %llu chunk%s; %s\n",
-                         (unsigned long long)result->packs, plural(result->packs),
-                         (unsigned long long)result->chunks, plural(result->chunks),
-                         result->damaged_count > 0 ? "backups are incomplete, see above"
-                                                   : "every backup is complete");
 }
 
 /* ---- expire ------------------------------------------------------------------------------- */
@@ -539,9 +455,9 @@ static cb_code expire_sum(cb_expire_result *const *results, size_t count, cb_buf
         return cb_buf_format(out, err,
                              "%zu backup%s would stay, %zu would go; nothing was "
                              "removed (--dry-run)\n",
-                             kept, plural(kept), removed);
+                             kept, cb_plural(kept), removed);
     code = cb_buf_format(out, err, "%zu backup%s kept, %zu removed, %s given back\n", kept,
-                         plural(kept), removed, cb_format_size(freed_bytes, size));
+                         cb_plural(kept), removed, cb_format_size(freed_bytes, size));
     if (code == CB_OK && pending)
         code = cb_buf_format(out, err, "space still to be given back: %s\n", pending);
     return code;
@@ -550,8 +466,8 @@ static cb_code expire_sum(cb_expire_result *const *results, size_t count, cb_buf
 cb_code cb_render_expire(cb_expire_result *const *results, size_t count, cb_buf *out, cb_error *err)
 {
     static const char *const titles[] = {"BACKUP", "POINT (LOCAL)", "", "WHY"};
-    CB_CLEANUP(cb_table_free) cb_table table = {.columns = CB_LENGTH(titles)};
-    cb_code code = header(&table, titles, err);
+    CB_CLEANUP(cb_table_free) cb_table table = {.columns = CB_LENGTH(titles), .cut = 0x9};
+    cb_code code = cb_table_header(&table, titles, err);
 
     for (size_t r = 0; r < count && code == CB_OK; r++)
         code = expire_rows(&table, results[r], err);
@@ -560,7 +476,7 @@ cb_code cb_render_expire(cb_expire_result *const *results, size_t count, cb_buf 
     return code == CB_OK ? expire_sum(results, count, out, err) : code;
 }
 
-/* ---- copy, repository --------------------------------------------------------------------- */
+/* ---- copy --------------------------------------------------------------------------------- */
 
 cb_code cb_render_copy(const cb_copy_result *result, cb_buf *out, cb_error *err)
 {
@@ -569,39 +485,10 @@ cb_code cb_render_copy(const cb_copy_result *result, cb_buf *out, cb_error *err)
     cb_code code;
 
     code = cb_buf_format(out, err, "%s\n  %s in %s, method %s\n  sha256 %s\n",
-                         or_dash(result->target), cb_format_size(result->bytes, size),
+                         cb_or_dash(result->target), cb_format_size(result->bytes, size),
                          cb_format_duration((int64_t)(result->seconds * 1e6), took),
-                         or_dash(result->method), result->sha256);
+                         cb_or_dash(result->method), result->sha256);
     for (size_t i = 0; i < result->removed_count && code == CB_OK; i++)
         code = cb_buf_format(out, err, "  removed %s\n", result->removed[i]);
-    return code;
-}
-
-cb_code cb_render_repo(const cb_repo_result *result, cb_buf *out, cb_error *err)
-{
-    cb_code code;
-
-    code = fact(out, err, "repository", or_dash(result->address));
-    if (code == CB_OK)
-        code = fact(out, err, "id", or_dash(result->id));
-    if (code == CB_OK)
-        code = fact_number(out, err, "format", result->format);
-    if (code == CB_OK)
-        code = fact(out, err, "encrypted", result->encrypted ? "yes" : "no");
-    if (code == CB_OK)
-        code = fact_time(out, err, "made", result->created_us);
-    if (code != CB_OK || result->created)
-        return code;
-    code = fact_number(out, err, "names", result->names);
-    if (code == CB_OK)
-        code = fact_number(out, err, "backups", result->backups);
-    if (code == CB_OK)
-        code = fact_number(out, err, "packs", result->packs);
-    if (code == CB_OK)
-        code = fact_number(out, err, "chunks", result->chunks);
-    if (code == CB_OK)
-        code = fact_size(out, err, "size", result->stored_bytes);
-    if (code == CB_OK)
-        code = fact_size(out, err, "before compression", result->raw_bytes);
     return code;
 }

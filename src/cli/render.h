@@ -26,6 +26,12 @@ CB_MUST_USE cb_code cb_render_expire(cb_expire_result *const *results, size_t co
                                      cb_error *err);
 CB_MUST_USE cb_code cb_render_copy(const cb_copy_result *result, cb_buf *out, cb_error *err);
 CB_MUST_USE cb_code cb_render_repo(const cb_repo_result *result, cb_buf *out, cb_error *err);
+CB_MUST_USE cb_code cb_render_repo_check(const cb_repo_check_result *result, cb_buf *out,
+                                         cb_error *err);
+CB_MUST_USE cb_code cb_render_keys(const cb_keys_result *result, int64_t now_us, cb_buf *out,
+                                   cb_error *err);
+CB_MUST_USE cb_code cb_render_sync(const cb_sync_result *result, bool dry_run, cb_buf *out,
+                                   cb_error *err);
 CB_MUST_USE cb_code cb_render_repair(const cb_repair_result *result, cb_buf *out, cb_error *err);
 
 /* "35 s", "12 min", "3 h", "9 d", "5 mo", "2 y"; "now" for the future: clocks differ. */

@@ -37,8 +37,9 @@ typedef struct cb_schedule {
     const char *name; /* of the database; the units are called canvasback-NAME */
     cb_schedule_when when;
     int64_t minutes;
-    cb_words backup;      /* argument vector; the program's path first */
-    cb_words expire;      /* empty: no retention */
+    cb_words backup;   /* argument vector; the program's path first */
+    cb_words *expires; /* one for each repository; none: no retention */
+    size_t expire_count;
     const char *log_file; /* absolute */
 } cb_schedule;
 

@@ -11,6 +11,7 @@
 #include "base/array.h"
 #include "base/text.h"
 #include "cli/child.h"
+#include "cli/output.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -64,28 +65,6 @@ cb_code cb_schedule_places_find(const cb_config *config, cb_schedule_places *out
 }
 
 /* ---- files -------------------------------------------------------------------------------- */
-
-static cb_code write_whole(const char *path, cb_bytes text, cb_error *err)
-{
-    CB_CLEANUP(cb_fd_close) int fd = -1;
-    char beside[CB_PATH_MAX];
-    cb_code code = join(beside, err, "%s.new", path);
-
-    if (code == CB_OK)
-        code = cb_file_open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0644, &fd, err);
-    if (code == CB_OK)
-        code = cb_file_write(fd, beside, 0, text.data, text.size, err);
-    if (code == CB_OK)
-        code = cb_file_sync(fd, beside, err);
-    if (code == CB_OK && rename(beside, path) != 0)
-        code = cb_fail_errno(err, errno, "cannot write '%s'", path);
-    if (code != CB_OK) {
-        if (fd >= 0)
-            unlink(beside);
-        return code;
-    }
-    return cb_parent_sync(path, err);
-}
 
 static cb_code make_log_folder(const char *log_file, cb_error *err)
 {
@@ -167,9 +146,9 @@ static cb_code install_systemd(const cb_schedule *schedule, const cb_schedule_pl
     if (code == CB_OK)
         code = cb_folder_make(places->unit_folder, err);
     if (code == CB_OK) /* the service first: no timer without what it starts */
-        code = write_whole(service_path, cb_buf_bytes(&service), err);
+        code = cb_output_file(service_path, cb_buf_bytes(&service), err);
     if (code == CB_OK)
-        code = write_whole(timer_path, cb_buf_bytes(&timer), err);
+        code = cb_output_file(timer_path, cb_buf_bytes(&timer), err);
     if (code == CB_OK)
         code = cb_buf_format(told, err, "written: %s\nwritten: %s\n", service_path, timer_path);
     if (code != CB_OK)
@@ -311,7 +290,7 @@ static cb_code install_launchd(const cb_schedule *schedule, const cb_schedule_pl
     if (code == CB_OK)
         code = cb_folder_make(places->agent_folder, err);
     if (code == CB_OK)
-        code = write_whole(path, cb_buf_bytes(&text), err);
+        code = cb_output_file(path, cb_buf_bytes(&text), err);
     if (code == CB_OK)
         code = cb_buf_format(told, err, "written: %s\nto start it now: launchctl load '%s'\n", path,
                              path);

@@ -111,6 +111,13 @@ static bool is_treated(cb_option_id id)
            id == CB_OPT_PROGRESS || id == CB_OPT_JSON || id == CB_OPT_LOG_FILE;
 }
 
+/* A secret is never written down; --before and --after are those of the backup. */
+static bool is_left_out(cb_option_id id, cb_command_id command)
+{
+    return (cb_options[id].flags & CB_OPTION_SECRET) != 0 ||
+           (command != CB_COMMAND_BACKUP && (id == CB_OPT_BEFORE || id == CB_OPT_AFTER));
+}
+
 static cb_code carry_one(cb_schedule *self, const cb_config *config, cb_option_id id,
                          cb_words *words, cb_error *err)
 {
@@ -134,8 +141,8 @@ static cb_code carry(cb_schedule *self, const cb_config *config, cb_command_id c
     for (unsigned i = 0; i < CB_OPT_END && code == CB_OK; i++) {
         cb_option_id id = (cb_option_id)i;
 
-        if (is_from_here(config, id) && !is_treated(id) && cb_option_applies(id, command) &&
-            cb_option_applies(id, CB_COMMAND_SCHEDULE))
+        if (is_from_here(config, id) && !is_treated(id) && !is_left_out(id, command) &&
+            cb_option_applies(id, command) && cb_option_applies(id, CB_COMMAND_SCHEDULE))
             code = carry_one(self, config, id, words, err);
     }
     if (command != CB_COMMAND_BACKUP || !is_from_here(config, CB_OPT_TAG))
@@ -146,20 +153,23 @@ static cb_code carry(cb_schedule *self, const cb_config *config, cb_command_id c
     return code;
 }
 
-static cb_code add_common(cb_schedule *self, const cb_config *config, cb_words *words,
-                          cb_error *err)
+/* `count` of the repositories, from number `first` on. */
+static cb_code add_common(cb_schedule *self, const cb_config *config, size_t first, size_t count,
+                          cb_words *words, cb_error *err)
 {
-    const cb_value *repo = &config->values[CB_OPT_REPO];
     const cb_value *wait = &config->values[CB_OPT_LOCK_WAIT];
-    const char *address;
     const char *seconds;
-    cb_code code;
+    cb_code code = CB_OK;
 
-    if (!repo->text)
+    if (config->repo_count == 0)
         return cb_fail(err, CB_USAGE, "no repository is given, and there is no home folder");
-    code = absolute_address(self, repo->text, &address, err);
-    if (code == CB_OK)
-        code = add_option(self, words, CB_OPT_REPO, address, err);
+    for (size_t i = first; i < first + count && code == CB_OK; i++) {
+        const char *address;
+
+        code = absolute_address(self, config->repos[i], &address, err);
+        if (code == CB_OK)
+            code = add_option(self, words, CB_OPT_REPO, address, err);
+    }
     if (code == CB_OK)
         code =
             cb_arena_format(&self->arena, &seconds, err, "%lld",
@@ -189,10 +199,25 @@ static cb_code plan_backup(cb_schedule *self, const cb_config *config, const cha
     if (code == CB_OK)
         code = add_flag(self, &self->backup, CB_OPT_NO_CREATE, true, err);
     if (code == CB_OK)
-        code = add_common(self, config, &self->backup, err);
+        code = add_common(self, config, 0, config->repo_count, &self->backup, err);
     return code == CB_OK ? carry(self, config, CB_COMMAND_BACKUP, &self->backup, err) : code;
 }
 
+static cb_code plan_one_expire(cb_schedule *self, const cb_config *config, size_t repo,
+                               const char *program, cb_words *words, cb_error *err)
+{
+    cb_code code = add_word(self, words, program, err);
+
+    if (code == CB_OK)
+        code = add_word(self, words, "expire", err);
+    if (code == CB_OK)
+        code = add_word(self, words, self->name, err);
+    if (code == CB_OK)
+        code = add_common(self, config, repo, 1, words, err);
+    return code == CB_OK ? carry(self, config, CB_COMMAND_EXPIRE, words, err) : code;
+}
+
+/* backup writes to all repositories in one run, expire goes through one. */
 static cb_code plan_expire(cb_schedule *self, const cb_config *config, const char *program,
                            cb_error *err)
 {
@@ -200,14 +225,13 @@ static cb_code plan_expire(cb_schedule *self, const cb_config *config, const cha
 
     if (!cb_has_keep_rules(config))
         return CB_OK;
-    code = add_word(self, &self->expire, program, err);
-    if (code == CB_OK)
-        code = add_word(self, &self->expire, "expire", err);
-    if (code == CB_OK)
-        code = add_word(self, &self->expire, self->name, err);
-    if (code == CB_OK)
-        code = add_common(self, config, &self->expire, err);
-    return code == CB_OK ? carry(self, config, CB_COMMAND_EXPIRE, &self->expire, err) : code;
+    code = cb_arena_alloc(&self->arena, config->repo_count * sizeof(*self->expires), &self->expires,
+                          err);
+    for (size_t i = 0; i < config->repo_count && code == CB_OK; i++) {
+        self->expire_count++;
+        code = plan_one_expire(self, config, i, program, &self->expires[i], err);
+    }
+    return code;
 }
 
 /* ---- time, name, log ---------------------------------------------------------------------- */
@@ -291,7 +315,8 @@ cb_code cb_schedule_plan(const cb_config *config, const char *program, bool is_r
 void cb_schedule_free(cb_schedule *schedule)
 {
     free(schedule->backup.items);
-    free(schedule->expire.items);
+    for (size_t i = 0; i < schedule->expire_count; i++)
+        free(schedule->expires[i].items);
     cb_arena_free(&schedule->arena);
     *schedule = (cb_schedule){0};
 }

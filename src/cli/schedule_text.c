@@ -91,8 +91,8 @@ cb_code cb_schedule_service(const cb_schedule *schedule, cb_buf *out, cb_error *
                          schedule->name);
     if (code == CB_OK)
         code = exec_start(&schedule->backup, out, err);
-    if (code == CB_OK)
-        code = exec_start(&schedule->expire, out, err);
+    for (size_t i = 0; i < schedule->expire_count && code == CB_OK; i++)
+        code = exec_start(&schedule->expires[i], out, err);
     if (code == CB_OK)
         code = systemd_path("StandardOutput", schedule->log_file, out, err);
     if (code == CB_OK)
@@ -232,10 +232,10 @@ static cb_code cron_command(const cb_schedule *schedule, cb_buf *out, cb_error *
         code = cb_buf_format(out, err, "{ ");
     if (code == CB_OK)
         code = cron_words(&schedule->backup, out, err);
-    if (code == CB_OK && schedule->expire.count > 0) {
+    for (size_t i = 0; i < schedule->expire_count && code == CB_OK; i++) {
         code = cb_buf_format(out, err, " && ");
         if (code == CB_OK)
-            code = cron_words(&schedule->expire, out, err);
+            code = cron_words(&schedule->expires[i], out, err);
     }
     if (code == CB_OK)
         code = cb_buf_format(out, err, "; } >>");
@@ -404,17 +404,18 @@ static cb_code launchd_arguments(const cb_schedule *schedule, cb_buf *out, cb_er
     CB_CLEANUP(cb_buf_free) cb_buf script = {0};
     cb_code code = cb_buf_format(out, err, "    <key>ProgramArguments</key>\n    <array>\n");
 
-    if (schedule->expire.count == 0) {
+    if (schedule->expire_count == 0) {
         for (size_t i = 0; i < schedule->backup.count && code == CB_OK; i++)
             code = xml_string("        ", schedule->backup.items[i], "", out, err);
         return code == CB_OK ? cb_buf_format(out, err, "    </array>\n") : code;
     }
     if (code == CB_OK)
         code = shell_words(&schedule->backup, &script, err);
-    if (code == CB_OK)
+    for (size_t i = 0; i < schedule->expire_count && code == CB_OK; i++) {
         code = cb_buf_append(&script, " && ", 4, err);
-    if (code == CB_OK)
-        code = shell_words(&schedule->expire, &script, err);
+        if (code == CB_OK)
+            code = shell_words(&schedule->expires[i], &script, err);
+    }
     if (code == CB_OK)
         code = cb_buf_append(&script, "", 1, err); /* its NUL */
     if (code == CB_OK)

@@ -111,18 +111,58 @@ static cb_code pad(cb_buf *out, size_t count, cb_error *err)
     return code;
 }
 
+/* Bytes of the first `count` characters. */
+static size_t bytes_of(const char *text, size_t size, size_t count)
+{
+    size_t at = 0;
+
+    for (; count > 0 && at < size; count--) {
+        at++;
+        while (at < size && ((unsigned char)text[at] & 0xc0) == 0x80)
+            at++;
+    }
+    return at;
+}
+
+cb_code cb_cut(const char *text, size_t size, size_t width, cb_buf *out, cb_error *err)
+{
+    static const char dots[] = "\xe2\x80\xa6";
+    size_t whole = cb_text_width(text, size);
+    const char *at = memrchr(text, '@', size);
+    size_t label = at ? cb_text_width(at, size - (size_t)(at - text)) : 0;
+    size_t head;
+    size_t tail;
+    size_t skip;
+    cb_code code;
+
+    if (whole <= width)
+        return cb_buf_append(out, text, size, err);
+    width = width < 4 ? 4 : width;
+    tail = label > 0 && label + 4 <= width ? label + (width - label - 1) / 2 : (width - 1) / 2;
+    head = bytes_of(text, size, width - 1 - tail);
+    skip = bytes_of(text, size, whole - tail);
+    code = cb_buf_append(out, text, head, err);
+    if (code == CB_OK)
+        code = cb_buf_append(out, dots, sizeof(dots) - 1, err);
+    return code == CB_OK ? cb_buf_append(out, text + skip, size - skip, err) : code;
+}
+
 static cb_code print_cell(const cb_table *table, size_t n, size_t column, size_t width, size_t gap,
                           cb_buf *out, cb_error *err)
 {
-    size_t blanks = width - cb_text_width(cell_text(table, n), table->cells[n].size);
+    CB_CLEANUP(cb_buf_free) cb_buf text = {0};
     bool is_right = (table->right >> column & 1) != 0;
     bool is_last = column + 1 == table->columns;
-    cb_code code = CB_OK;
+    size_t blanks;
+    cb_code code = cb_cut(cell_text(table, n), table->cells[n].size, width, &text, err);
 
+    if (code != CB_OK)
+        return code;
+    blanks = width - cb_text_width((const char *)text.data, text.size);
     if (is_right)
         code = pad(out, blanks, err);
     if (code == CB_OK)
-        code = cb_buf_append(out, cell_text(table, n), table->cells[n].size, err);
+        code = cb_buf_append(out, text.data, text.size, err);
     if (code == CB_OK && is_last)
         code = cb_buf_append(out, "\n", 1, err);
     else if (code == CB_OK) /* nothing trails behind the last column */
@@ -130,10 +170,39 @@ static cb_code print_cell(const cb_table *table, size_t n, size_t column, size_t
     return code;
 }
 
+/* Take what is too much from the widest column that may be cut, again and again. */
+static void narrow(const cb_table *table, size_t widths[CB_TABLE_COLUMNS_MAX], size_t excess)
+{
+    enum { LEAST = 12 };
+
+    for (; excess > 0; excess--) {
+        size_t widest = table->columns;
+
+        for (size_t i = 0; i < table->columns; i++)
+            if ((table->cut >> i & 1) != 0 && widths[i] > LEAST &&
+                (widest == table->columns || widths[i] > widths[widest]))
+                widest = i;
+        if (widest == table->columns)
+            return;
+        widths[widest]--;
+    }
+}
+
+/* Notes are cut as cells are. */
+static cb_code print_note(const cb_table *table, size_t n, cb_buf *out, cb_error *err)
+{
+    size_t width = table->cut ? CB_TABLE_WIDTH - 4 : SIZE_MAX;
+    cb_code code = cb_buf_append(out, "    ", 4, err);
+
+    if (code == CB_OK)
+        code = cb_cut(cell_text(table, n), table->cells[n].size, width, out, err);
+    return code == CB_OK ? cb_buf_append(out, "\n", 1, err) : code;
+}
+
 cb_code cb_table_print(const cb_table *table, cb_buf *out, cb_error *err)
 {
     size_t widths[CB_TABLE_COLUMNS_MAX] = {0};
-    size_t total = 2 * (table->columns - 1);
+    size_t total = 0;
     size_t column = 0;
     size_t gap;
     cb_code code = CB_OK;
@@ -141,12 +210,14 @@ cb_code cb_table_print(const cb_table *table, cb_buf *out, cb_error *err)
     measure(table, widths);
     for (size_t i = 0; i < table->columns; i++)
         total += widths[i];
-    gap = total > CB_TABLE_WIDTH ? 1 : 2;
+    gap = total + 2 * (table->columns - 1) > CB_TABLE_WIDTH ? 1 : 2;
+    total += gap * (table->columns - 1);
+    if (total > CB_TABLE_WIDTH)
+        narrow(table, widths, total - CB_TABLE_WIDTH);
 
     for (size_t i = 0; i < table->cell_count && code == CB_OK; i++) {
         if (table->cells[i].is_note) {
-            code = cb_buf_format(out, err, "    %.*s\n", (int)table->cells[i].size,
-                                 cell_text(table, i));
+            code = print_note(table, i, out, err);
             continue;
         }
         code = print_cell(table, i, column, widths[column], gap, out, err);

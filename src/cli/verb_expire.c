@@ -89,11 +89,11 @@ cb_code cb_verb_expire(cb_door *door, cb_error *err)
     if (!by_name)
         code = cb_expire_request_fill(door->config, &request, err);
     if (code == CB_OK)
-        code = cb_door_open(door, err);
+        code = cb_door_begin(door, err);
     if (code == CB_OK)
         code = by_name ? expire_each(door, &all, err) : expire_one(door, &request, &all, err);
-    if (code != CB_OK)
-        return code;
-    return door->json ? cb_json_expire(all.items, all.count, &door->out, err)
-                      : cb_render_expire(all.items, all.count, &door->out, err);
+    if (code == CB_OK && cb_door_wants_object(door))
+        code = cb_json_expire(all.items, all.count, &door->object, err);
+    return code == CB_OK && !door->json ? cb_render_expire(all.items, all.count, &door->out, err)
+                                        : code;
 }

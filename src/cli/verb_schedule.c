@@ -69,7 +69,7 @@ static cb_code answer(cb_door *door, const char *name, bool installed, const cb_
     if (code == CB_OK)
         code = cb_buf_append(&copy, "", 1, err); /* its NUL */
     pairs[1].value = (const char *)copy.data;
-    return code == CB_OK ? cb_json_pairs(pairs, CB_LENGTH(pairs), &door->out, err) : code;
+    return code == CB_OK ? cb_json_pairs(pairs, CB_LENGTH(pairs), &door->object, err) : code;
 }
 
 static cb_code plan_and_answer(cb_door *door, const cb_schedule_places *places, cb_error *err)
@@ -85,9 +85,14 @@ static cb_code plan_and_answer(cb_door *door, const cb_schedule_places *places, 
     code = cb_schedule_plan(door->config, program, places->is_system, &schedule, err);
     if (code != CB_OK)
         return code;
-    if (schedule.expire.count == 0)
+    if (schedule.expire_count == 0)
         cb_door_say(door, CB_EVENT_INFO,
                     "no --keep rule is given: backups are taken, and none is ever removed");
+    if (door->config->values[CB_OPT_PASSPHRASE].text)
+        cb_door_say(
+            door, CB_EVENT_WARNING,
+            "the passphrase in CANVASBACK_PASSPHRASE is not written into the schedule; give "
+            "--passphrase-file");
     code = install ? cb_schedule_install(&schedule, kind, places, &text, err)
                    : print(&schedule, kind, places, &text, err);
     return code == CB_OK ? answer(door, schedule.name, install, &text, err) : code;
@@ -128,7 +133,7 @@ static cb_code list(cb_door *door, const cb_schedule_places *places, cb_error *e
 
     if (code != CB_OK)
         return code;
-    return door->json ? cb_json_schedules(entries.items, entries.count, &door->out, err)
+    return door->json ? cb_json_schedules(entries.items, entries.count, &door->object, err)
                       : render_entries(&entries, &door->out, err);
 }
 

@@ -2,11 +2,13 @@
 
 #include "base/ctx.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "base/time.h"
 #include "cli/json.h"
 #include "cli/render.h"
 #include "config/request.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- cleanup of results, by scope --------------------------------------------------------- */
@@ -46,11 +48,6 @@ static void free_copy(cb_copy_result **result)
     cb_copy_result_free(*result);
 }
 
-static void free_repo(cb_repo_result **result)
-{
-    cb_repo_result_free(*result);
-}
-
 static void free_repair(cb_repair_result **result)
 {
     cb_repair_result_free(*result);
@@ -68,6 +65,42 @@ static const char *paste(const cb_door *door)
 
 /* ---- backup, restore, copy ---------------------------------------------------------------- */
 
+/* For hooks and for the note of the last run. */
+static void note_backup(cb_door *door, const char *name, const char *label)
+{
+    if (name && cb_is_name(name))
+        snprintf(door->name, sizeof(door->name), "%s", name);
+    if (label)
+        snprintf(door->label, sizeof(door->label), "%s", label);
+}
+
+/* Of several repositories one is enough for a backup, but the user wanted them all. */
+static cb_code judge_places(cb_door *door, const cb_backup_result *result, cb_error *err)
+{
+    const cb_backup_place *first = NULL;
+    const char *good = NULL;
+    size_t failed = 0;
+
+    for (size_t i = 0; i < result->place_count; i++) {
+        if (result->places[i].error.code == CB_OK) {
+            good = good ? good : result->places[i].address;
+            continue;
+        }
+        first = first ? first : &result->places[i];
+        failed++;
+        if (i < 64)
+            door->failed_places |= UINT64_C(1) << i;
+    }
+    if (!first)
+        return CB_OK;
+    cb_fail(&door->damage, CB_IO, "%zu of %zu repositories were not written: %s: %s", failed,
+            result->place_count, first->address, first->error.message);
+    if (first->error.hint[0])
+        cb_hint(&door->damage, "%s", first->error.hint);
+    /* The usual one may not have it: say where it is. */
+    return first == result->places ? cb_door_paste(door, good, err) : CB_OK;
+}
+
 cb_code cb_verb_backup(cb_door *door, cb_error *err)
 {
     CB_CLEANUP(free_backup) cb_backup_result *result = NULL;
@@ -75,13 +108,17 @@ cb_code cb_verb_backup(cb_door *door, cb_error *err)
     cb_code code;
 
     cb_backup_request_fill(door->config, &request);
-    code = cb_door_open(door, err);
+    code = cb_door_begin(door, err);
     if (code == CB_OK)
         code = cb_backup(door->ctx, &request, &result, err);
     if (code != CB_OK)
         return code;
-    return door->json ? cb_json_backup(result, &door->out, err)
-                      : cb_render_backup(result, paste(door), &door->out, err);
+    note_backup(door, result->name, result->label);
+    code = judge_places(door, result, err);
+    if (code == CB_OK && cb_door_wants_object(door))
+        code = cb_json_backup(result, &door->object, err);
+    return code == CB_OK && !door->json ? cb_render_backup(result, paste(door), &door->out, err)
+                                        : code;
 }
 
 /* Does the text of --time leave the zone to this machine? */
@@ -124,14 +161,22 @@ cb_code cb_verb_restore(cb_door *door, cb_error *err)
     if (code != CB_OK)
         return code;
     tell_time(door);
-    code = cb_door_open(door, err);
+    code = cb_door_begin(door, err);
     if (code == CB_OK)
         code = cb_restore(door->ctx, &request, &result, err);
     if (code != CB_OK)
         return code;
-    return door->json ? cb_json_restore(result, &door->out, err)
-                      : cb_render_restore(result, paste(door), is_target_taken(result->target),
-                                          &door->out, err);
+    note_backup(door, result->name, result->label);
+    if (result->lost_count > 0) {
+        cb_fail(&door->damage, CB_CORRUPT, "not everything could be brought back: %zu lost",
+                result->lost_count);
+        cb_hint(&door->damage, "The result lists what is lost; an older backup may have it.");
+    }
+    if (cb_door_wants_object(door))
+        code = cb_json_restore(result, &door->object, err);
+    if (code != CB_OK || door->json)
+        return code;
+    return cb_render_restore(result, paste(door), is_target_taken(result->target), &door->out, err);
 }
 
 cb_code cb_verb_copy(cb_door *door, cb_error *err)
@@ -142,13 +187,12 @@ cb_code cb_verb_copy(cb_door *door, cb_error *err)
 
     code = cb_copy_request_fill(door->config, &request, err);
     if (code == CB_OK)
-        code = cb_door_open(door, err);
+        code = cb_door_begin(door, err);
     if (code == CB_OK)
         code = cb_copy_file(door->ctx, &request, &result, err);
-    if (code != CB_OK)
-        return code;
-    return door->json ? cb_json_copy(result, &door->out, err)
-                      : cb_render_copy(result, &door->out, err);
+    if (code == CB_OK && cb_door_wants_object(door))
+        code = cb_json_copy(result, &door->object, err);
+    return code == CB_OK && !door->json ? cb_render_copy(result, &door->out, err) : code;
 }
 
 /* ---- list, show --------------------------------------------------------------------------- */
@@ -162,7 +206,7 @@ cb_code cb_verb_list(cb_door *door, cb_error *err)
         code = cb_list(door->ctx, operand(door, 0), &result, err);
     if (code != CB_OK)
         return code;
-    return door->json ? cb_json_list(result, &door->out, err)
+    return door->json ? cb_json_list(result, &door->object, err)
                       : cb_render_list(result, cb_now_us(door->ctx), &door->out, err);
 }
 
@@ -176,7 +220,7 @@ cb_code cb_verb_show(cb_door *door, cb_error *err)
     if (code != CB_OK)
         return code;
     return door->json
-               ? cb_json_show(result, &door->out, err)
+               ? cb_json_show(result, &door->object, err)
                : cb_render_show(result, cb_config_flag(door->config, CB_OPT_ALL), &door->out, err);
 }
 
@@ -188,8 +232,9 @@ cb_code cb_verb_verify(cb_door *door, cb_error *err)
     cb_verify_request request;
     cb_code code;
 
-    cb_verify_request_fill(door->config, &request);
-    code = cb_door_open(door, err);
+    code = cb_verify_request_fill(door->config, &request, err);
+    if (code == CB_OK)
+        code = cb_door_begin(door, err);
     if (code == CB_OK)
         code = cb_verify(door->ctx, &request, &result, err);
     if (code != CB_OK)
@@ -200,8 +245,9 @@ cb_code cb_verb_verify(cb_door *door, cb_error *err)
         cb_hint(&door->damage, "Take a backup with --full while the source is sound: it trusts "
                                "nothing that is stored. See doc/recovery.md.");
     }
-    return door->json ? cb_json_verify(result, &door->out, err)
-                      : cb_render_verify(result, &door->out, err);
+    if (cb_door_wants_object(door))
+        code = cb_json_verify(result, &door->object, err);
+    return code == CB_OK && !door->json ? cb_render_verify(result, &door->out, err) : code;
 }
 
 cb_code cb_verb_check(cb_door *door, cb_error *err)
@@ -217,7 +263,7 @@ cb_code cb_verb_check(cb_door *door, cb_error *err)
         cb_fail(&door->damage, CB_CORRUPT, "the source '%s' is damaged", operand(door, 0));
         cb_hint(&door->damage, "Restore a backup beside it and compare: 'canvasback list'.");
     }
-    return door->json ? cb_json_check(result, &door->out, err)
+    return door->json ? cb_json_check(result, &door->object, err)
                       : cb_render_check(result, &door->out, err);
 }
 
@@ -232,40 +278,6 @@ cb_code cb_verb_repair(cb_door *door, cb_error *err)
         return code;
     if (result->damaged_count > 0)
         cb_fail(&door->damage, CB_CORRUPT, "not everything could be mended");
-    return door->json ? cb_json_repair(result, &door->out, err)
+    return door->json ? cb_json_repair(result, &door->object, err)
                       : cb_render_repair(result, &door->out, err);
-}
-
-/* ---- repository --------------------------------------------------------------------------- */
-
-static cb_code answer_repo(cb_door *door, const cb_repo_result *result, cb_error *err)
-{
-    return door->json ? cb_json_repo(result, &door->out, err)
-                      : cb_render_repo(result, &door->out, err);
-}
-
-cb_code cb_verb_init(cb_door *door, cb_error *err)
-{
-    CB_CLEANUP(free_repo) cb_repo_result *result = NULL;
-    cb_code code = cb_door_open(door, err);
-
-    if (code == CB_OK)
-        code = cb_init(door->ctx, cb_config_flag(door->config, CB_OPT_ENCRYPT), &result, err);
-    return code == CB_OK ? answer_repo(door, result, err) : code;
-}
-
-cb_code cb_verb_repo(cb_door *door, cb_error *err)
-{
-    CB_CLEANUP(free_repo) cb_repo_result *result = NULL;
-    cb_code code;
-
-    if (cb_config_flag(door->config, CB_OPT_CHECK)) {
-        cb_fail(err, CB_UNSUPPORTED, "repo --check is not in this version");
-        cb_hint(err, "'canvasback verify' reads everything in the repository back.");
-        return err->code;
-    }
-    code = cb_door_open(door, err);
-    if (code == CB_OK)
-        code = cb_repo_info(door->ctx, &result, err);
-    return code == CB_OK ? answer_repo(door, result, err) : code;
 }

@@ -1,5 +1,6 @@
 /*
- * verbs.h - one function a command: settings to request, call, result to text or JSON in door->out.
+ * verbs.h - one function a command: settings to request, call, result to text in door->out or
+ * to JSON in door->object.
  */
 #ifndef CB_CLI_VERBS_H
 #define CB_CLI_VERBS_H
@@ -19,6 +20,8 @@ cb_verb cb_verb_copy;
 cb_verb cb_verb_init;
 cb_verb cb_verb_repo;
 cb_verb cb_verb_repair;
+cb_verb cb_verb_metrics;
+cb_verb cb_verb_report;
 cb_verb cb_verb_schedule;
 cb_verb cb_verb_help;
 cb_verb cb_verb_version;

@@ -31,9 +31,24 @@ static cb_code wait_for_cancel(cb_ctx *ctx, cb_error *err)
     return code;
 }
 
+/* What a person answers is told, to be seen by the test. */
+static void ask(cb_ctx *ctx)
+{
+    char text[16];
+
+    if (ctx->settings.passphrase)
+        fprintf(stderr, "given '%s'\n", ctx->settings.passphrase);
+    else if (ctx->settings.ask(ctx->settings.ask_arg, "passphrase", text, sizeof(text)))
+        fprintf(stderr, "answered '%s'\n", text);
+    else
+        fprintf(stderr, "nobody answers\n");
+}
+
 static cb_code answer(cb_ctx *ctx, cb_error *err)
 {
     cb_event_text(ctx, CB_EVENT_INFO, "the fake library is at work");
+    if (variable("FAKE_ASK") > 0)
+        ask(ctx);
     if (variable("FAKE_WAIT") > 0)
         return wait_for_cancel(ctx, err);
     if (variable("FAKE_CODE") == 0)
@@ -93,6 +108,25 @@ static const cb_backup_info backups[] = {
 static const cb_damage damage[] = {
     {"prod@20261121-022035", "prod.duckdb", "ab12", "checksum differs"}};
 
+/* One entry a repository; those with "bad" in their address have failed. */
+static const cb_backup_place *places_of(const cb_ctx *ctx)
+{
+    static cb_backup_place places[8];
+
+    for (size_t i = 0; i <= ctx->settings.more_repository_count && i < 8; i++) {
+        places[i] = (cb_backup_place){.address = i == 0 ? ctx->settings.repository
+                                                        : ctx->settings.more_repositories[i - 1],
+                                      .label = "20261121-022035",
+                                      .stored_bytes = 4299161};
+        if (!strstr(places[i].address, "bad"))
+            continue;
+        places[i].label = NULL;
+        cb_fail(&places[i].error, CB_DENIED, "no access to it");
+        cb_hint(&places[i].error, "Ask for it.");
+    }
+    return places;
+}
+
 cb_code cb_backup(cb_ctx *ctx, const cb_backup_request *request, cb_backup_result **out,
                   cb_error *err)
 {
@@ -120,6 +154,10 @@ cb_code cb_backup(cb_ctx *ctx, const cb_backup_request *request, cb_backup_resul
         return err->code;
     copy = copy_of(&result, sizeof(result));
     copy->damaged = damaged_count();
+    if (ctx->settings.more_repository_count > 0) {
+        copy->places = places_of(ctx);
+        copy->place_count = ctx->settings.more_repository_count + 1;
+    }
     *out = copy;
     return CB_OK;
 }
@@ -184,6 +222,10 @@ cb_code cb_restore(cb_ctx *ctx, const cb_restore_request *request, cb_restore_re
         return err->code;
     copy = copy_of(&result, sizeof(result));
     copy->planned = request->target == NULL;
+    if (request->salvage) {
+        copy->lost = damage;
+        copy->lost_count = damaged_count();
+    }
     *out = copy;
     return CB_OK;
 }
@@ -334,9 +376,93 @@ void cb_repo_result_free(cb_repo_result *result)
     free(result);
 }
 
+cb_code cb_repo_key(cb_ctx *ctx, const cb_key_request *request, cb_keys_result **out, cb_error *err)
+{
+    static const char *const actions[] = {"list", "add", "remove", "change"};
+    static const cb_key_info keys[] = {{"00aa11bb22cc33dd", "first", "db1", 1000000, false, true},
+                                       {"11aa11bb22cc33dd", "", "db2", 2000000, true, false}};
+    const cb_keys_result result = {keys, 2};
+
+    *out = NULL;
+    if (variable("FAKE_TRACE") > 0)
+        fprintf(stderr, "key %s id %s label %s file %s new %s %s%s\n", actions[request->action],
+                request->id ? request->id : "-", request->label ? request->label : "-",
+                request->file ? request->file : "-",
+                request->new_passphrase_file ? request->new_passphrase_file : "-",
+                request->new_passphrase ? request->new_passphrase : "-",
+                request->write_only ? " write-only" : "");
+    if (answer(ctx, err) != CB_OK)
+        return err->code;
+    *out = copy_of(&result, sizeof(result));
+    return CB_OK;
+}
+
+void cb_keys_result_free(cb_keys_result *result)
+{
+    free(result);
+}
+
+cb_code cb_repo_check(cb_ctx *ctx, cb_repo_check_result **out, cb_error *err)
+{
+    const cb_repo_check_result result = {.address = "s3c://bucket/prefix",
+                                         .kind = "s3",
+                                         .endpoint = "http://127.0.0.1:9000",
+                                         .credentials = "AWS_ACCESS_KEY_ID of the environment",
+                                         .writable = CB_ABILITY_YES,
+                                         .create_if_absent = CB_ABILITY_YES,
+                                         .object_lock = CB_ABILITY_NO,
+                                         .round_trip_us = 1500,
+                                         .put_bytes_per_second = 1 << 20,
+                                         .get_bytes_per_second = 1 << 21,
+                                         .free_bytes = UINT64_MAX,
+                                         .clock_skew_us = -90000000};
+
+    *out = NULL;
+    if (answer(ctx, err) != CB_OK)
+        return err->code;
+    *out = copy_of(&result, sizeof(result));
+    return CB_OK;
+}
+
+void cb_repo_check_result_free(cb_repo_check_result *result)
+{
+    free(result);
+}
+
+cb_code cb_repo_sync(cb_ctx *ctx, const cb_sync_request *request, cb_sync_result **out,
+                     cb_error *err)
+{
+    static const cb_sync_entry entries[] = {{"app", "20261120-010000", false, "20261120-010000"},
+                                            {"prod", "20261121-022035", true, "20261121-022035"}};
+    const cb_sync_result result = {.entries = entries,
+                                   .count = 2,
+                                   .copied = 1,
+                                   .present = 1,
+                                   .new_bytes = 1 << 20,
+                                   .stored_bytes = 1 << 19,
+                                   .damaged = damage,
+                                   .damaged_count = damaged_count(),
+                                   .seconds = 1.25};
+
+    *out = NULL;
+    if (variable("FAKE_TRACE") > 0)
+        fprintf(stderr, "sync %s to %s, %zu: %s\n", request->from, request->to,
+                request->backup_count, request->backup_count > 0 ? request->backups[0] : "-");
+    if (answer(ctx, err) != CB_OK)
+        return err->code;
+    *out = copy_of(&result, sizeof(result));
+    return CB_OK;
+}
+
+void cb_sync_result_free(cb_sync_result *result)
+{
+    free(result);
+}
+
 cb_code cb_repair(cb_ctx *ctx, cb_repair_result **out, cb_error *err)
 {
-    const cb_repair_result result = {4, 5, damage, damaged_count()};
+    const cb_repair_result result = {
+        .packs = 4, .chunks = 5, .damaged = damage, .damaged_count = damaged_count()};
 
     *out = NULL;
     if (answer(ctx, err) != CB_OK)

@@ -33,9 +33,13 @@ static void test_everything_is_printed(void **state)
         if (cb_option_is_common((cb_option_id)i))
             kit_assert_has(&overview, cb_options[i].name);
         snprintf(text, sizeof(text), "\n#%s = ", cb_options[i].name);
-        if (cb_options[i].flags & CB_OPTION_LINE_ONLY) {
+        if (cb_options[i].flags & CB_OPTION_SECRET) {
             kit_assert_lacks(&example, text);
-            kit_assert_lacks(&help, "CANVASBACK_");
+            kit_assert_has(&help, cb_option_variable((cb_option_id)i, variable));
+            kit_assert_has(&help, "Environment only");
+        } else if (cb_options[i].flags & CB_OPTION_LINE_ONLY) {
+            kit_assert_lacks(&example, text);
+            kit_assert_lacks(&help, "\nVariable: ");
         } else {
             kit_assert_has(&help, cb_option_variable((cb_option_id)i, variable));
             if (i != CB_OPT_CONFIG)
@@ -108,8 +112,16 @@ static void test_completions(void **state)
         cb_error err = {0};
 
         assert_int_equal(cb_completion(cb_shell_find(names[s]), &out, &err), CB_OK);
-        for (unsigned i = 0; i < CB_OPT_END; i++)
-            kit_assert_has(&out, cb_options[i].name);
+        for (unsigned i = 0; i < CB_OPT_END; i++) {
+            char word[64];
+
+            snprintf(word, sizeof(word), s == 2 ? " -l %s " : "--%s", cb_options[i].name);
+            if (!(cb_options[i].flags & CB_OPTION_SECRET))
+                kit_assert_has(&out, word);
+        }
+        /* A secret is no option: nothing may offer it as one. */
+        kit_assert_lacks(&out, s == 2 ? "-l passphrase " : "--passphrase ");
+        kit_assert_lacks(&out, s == 2 ? "-l new-passphrase " : "--new-passphrase ");
         for (unsigned i = 0; i < CB_COMMAND_LAKE; i++)
             kit_assert_has(&out, cb_commands[i].name);
         kit_assert_has(&out, "auto hot attach cp");

@@ -124,7 +124,7 @@ static void test_cron_runs_what_was_meant(void **state)
          "--repo", "/r", "--before", "echo \"a; b\"", "--log-file", "/dev/../dev/stdout");
     /* A function stands for the program: its path has a blank, so a plain name is put there. */
     p.schedule.backup.items[0] = "canvasback";
-    p.schedule.expire.items[0] = "canvasback";
+    p.schedule.expires[0].items[0] = "canvasback";
     assert_int_equal(cb_schedule_cron(&p.schedule, &out, &err), CB_OK);
     kit_assert_has(&out, "100\\% ");
     command = kit_text(&out) + strlen("0 * * * * ");
@@ -170,7 +170,7 @@ static void test_plan(void **state)
     snprintf(expected, sizeof(expected), "sqlite:%s/app.db", folder);
     assert_string_equal(p.schedule.backup.items[2], expected);
     assert_string_equal(p.schedule.name, "app");
-    assert_int_equal(p.schedule.expire.count, 0); /* no rule, no expire */
+    assert_int_equal(p.schedule.expire_count, 0); /* no rule, no expire */
 }
 
 static void assert_refused(const char *message, const char *const *argv)
