@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -109,6 +110,7 @@ CB_API cb_code cb_ctx_new(const cb_settings *settings, cb_event_sink *sink, void
         free(ctx);
         return code;
     }
+    pthread_mutex_init(&ctx->kept_lock, NULL);
     pthread_mutex_init(&ctx->sink_lock, NULL); /* never fails for a default mutex on Linux */
     ctx->sink = sink;
     ctx->sink_arg = arg;
@@ -119,10 +121,71 @@ CB_API cb_code cb_ctx_new(const cb_settings *settings, cb_event_sink *sink, void
     return CB_OK;
 }
 
+/* ---- kept secrets ----------------------------------------------------------------------- */
+
+struct cb_kept_secret {
+    struct cb_kept_secret *next;
+    uint8_t name[CB_KEPT_NAME_BYTES];
+    size_t size;
+    uint8_t data[];
+};
+
+static const struct cb_kept_secret *find_kept(const cb_ctx *ctx, const uint8_t *name)
+{
+    for (const struct cb_kept_secret *at = ctx->kept; at != NULL; at = at->next)
+        if (memcmp(at->name, name, CB_KEPT_NAME_BYTES) == 0)
+            return at;
+    return NULL;
+}
+
+cb_code cb_ctx_keep(cb_ctx *ctx, const uint8_t name[CB_KEPT_NAME_BYTES], cb_bytes secret,
+                    cb_error *err)
+{
+    struct cb_kept_secret *kept = malloc(sizeof(*kept) + secret.size);
+
+    if (kept == NULL)
+        return cb_fail_memory(err, sizeof(*kept) + secret.size);
+    memcpy(kept->name, name, CB_KEPT_NAME_BYTES);
+    kept->size = secret.size;
+    if (secret.size > 0)
+        memcpy(kept->data, secret.data, secret.size);
+    pthread_mutex_lock(&ctx->kept_lock);
+    kept->next = ctx->kept; /* in front of an older one of the same name */
+    ctx->kept = kept;
+    pthread_mutex_unlock(&ctx->kept_lock);
+    return CB_OK;
+}
+
+bool cb_ctx_recall(cb_ctx *ctx, const uint8_t name[CB_KEPT_NAME_BYTES], cb_buf *into)
+{
+    const struct cb_kept_secret *kept;
+    cb_error quiet = {0};
+    bool found;
+
+    pthread_mutex_lock(&ctx->kept_lock);
+    kept = find_kept(ctx, name);
+    found = kept != NULL && cb_buf_append(into, kept->data, kept->size, &quiet) == CB_OK;
+    pthread_mutex_unlock(&ctx->kept_lock);
+    return found;
+}
+
+static void forget_all(cb_ctx *ctx)
+{
+    while (ctx->kept != NULL) {
+        struct cb_kept_secret *next = ctx->kept->next;
+
+        explicit_bzero(ctx->kept, sizeof(*ctx->kept) + ctx->kept->size);
+        free(ctx->kept);
+        ctx->kept = next;
+    }
+}
+
 CB_API void cb_ctx_free(cb_ctx *ctx)
 {
     if (ctx == NULL)
         return;
+    forget_all(ctx);
+    pthread_mutex_destroy(&ctx->kept_lock);
     pthread_mutex_destroy(&ctx->sink_lock);
     cb_arena_free(&ctx->arena);
     free(ctx);

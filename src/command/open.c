@@ -58,7 +58,7 @@ static cb_code open_or_make(cb_ctx *ctx, cb_open_mode mode, cb_store *store, cb_
     cb_code code;
 
     if (mode == CB_OPEN_MAKE) {
-        code = cb_repo_create(ctx, store, err);
+        code = cb_repo_create(ctx, store, NULL, err);
         if (code != CB_OK)
             return code;
         *made = true;
@@ -67,7 +67,7 @@ static cb_code open_or_make(cb_ctx *ctx, cb_open_mode mode, cb_store *store, cb_
     code = cb_repo_open(ctx, store, out, err);
     if (code != CB_NOT_FOUND || mode == CB_OPEN_EXISTING)
         return code;
-    code = cb_repo_create(ctx, store, err);
+    code = cb_repo_create(ctx, store, NULL, err);
     if (code == CB_OK)
         *made = true;
     else if (code != CB_EXISTS) /* another process may have made it a moment ago: use that one */

@@ -169,8 +169,8 @@ static cb_code create_manifest(cb_session *session, const cb_manifest *manifest,
     cb_code code = cb_manifest_render(manifest, session->id, &payload, err);
 
     if (code == CB_OK)
-        code = cb_object_build(session->repo->id, CB_OBJECT_MANIFEST, session->manifest_key,
-                               cb_buf_bytes(&payload), &raw, err);
+        code = cb_object_seal(session->repo->keys, session->repo->id, CB_OBJECT_MANIFEST,
+                              session->manifest_key, cb_buf_bytes(&payload), &raw, err);
     if (code != CB_OK)
         return code;
     /* From here until an answer is known, our `end` must not be written: while it is missing,

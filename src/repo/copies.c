@@ -23,6 +23,9 @@ cb_code cb_reclaim_read_copy(cb_reclaim *run, const uint8_t *pack, const cb_pack
                              size_t id_bytes, cb_buf *stored, cb_error *err)
 {
     CB_CLEANUP(cb_buf_free) cb_buf raw = {.limit = CB_CHUNK_BYTES_MAX};
+    cb_chunk_place place = {run->repo->id,    pack,        entry->id.bytes, entry->offset,
+                            entry->raw_bytes, entry->codec};
+    cb_bytes plain;
     cb_repo_worker *own = cb_repo_worker_of(run->repo->workers, CB_WORKER_SELF);
     char key[CB_KEY_MAX];
     cb_hash real;
@@ -36,10 +39,16 @@ cb_code cb_reclaim_read_copy(cb_reclaim *run, const uint8_t *pack, const cb_pack
     if (code == CB_OK && stored->size != entry->stored_bytes)
         code = cb_fail(err, CB_CORRUPT, "it is cut");
     if (code == CB_OK)
-        code = cb_decompress(own->compressor, (cb_codec)entry->codec, cb_buf_bytes(stored),
-                             entry->raw_bytes, &raw, err);
+        code = cb_chunk_decrypt(run->repo, own, &place, cb_buf_bytes(stored), &plain, err);
+    if (code == CB_OK)
+        code = cb_decompress(own->compressor, (cb_codec)entry->codec, plain, entry->raw_bytes, &raw,
+                             err);
+    if (code == CB_OK && run->repo->keys != NULL) { /* as it was before encryption */
+        memcpy(stored->data, plain.data, plain.size);
+        stored->size = plain.size;
+    }
     if (code == CB_OK) {
-        cb_sha256(cb_buf_bytes(&raw), &real);
+        cb_chunk_id(run->repo, cb_buf_bytes(&raw), &real);
         if (memcmp(real.bytes, entry->id.bytes, id_bytes) != 0)
             code = cb_fail(err, CB_CORRUPT, "the content of a chunk is not what its id says");
     }

@@ -95,10 +95,14 @@ void cb_repo_pack_name(cb_repo *repo, uint32_t pack, char out[CB_KEY_MAX])
 /* ---- one copy --------------------------------------------------------------------------- */
 
 /* Raw chunks are read where they are wanted, others through the worker's buffer. */
-static cb_code read_stored(cb_repo *repo, cb_repo_worker *own, const copy *from, const char *key,
-                           cb_buf *into, cb_error *err)
+static cb_code read_stored(cb_repo *repo, cb_repo_worker *own, const cb_hash *id, const copy *from,
+                           const char *key, cb_buf *into, cb_error *err)
 {
-    cb_buf *target = from->codec == CB_CODEC_RAW ? into : &own->stored;
+    bool is_plain = from->codec == CB_CODEC_RAW && repo->keys == NULL;
+    cb_chunk_place place = {repo->id,           from->pack_id,   id->bytes,
+                            from->where.offset, from->raw_bytes, (uint8_t)from->codec};
+    cb_buf *target = is_plain ? into : &own->stored;
+    cb_bytes stored;
     size_t before;
     cb_code code;
 
@@ -109,9 +113,11 @@ static cb_code read_stored(cb_repo *repo, cb_repo_worker *own, const copy *from,
         cb_store_get(repo->store, key, from->where.offset, from->where.stored_bytes, target, err);
     if (code == CB_OK && target->size - before != from->where.stored_bytes)
         return cb_fail(err, CB_CORRUPT, "it ends before the chunk does");
-    if (code == CB_OK && target == &own->stored)
-        code = cb_decompress(own->compressor, from->codec, cb_buf_bytes(&own->stored),
-                             from->raw_bytes, into, err);
+    if (code != CB_OK || is_plain)
+        return code;
+    code = cb_chunk_decrypt(repo, own, &place, cb_buf_bytes(&own->stored), &stored, err);
+    if (code == CB_OK)
+        code = cb_decompress(own->compressor, from->codec, stored, from->raw_bytes, into, err);
     return code;
 }
 
@@ -124,9 +130,9 @@ static cb_code read_copy(cb_repo *repo, cb_repo_worker *own, const cb_hash *id, 
     cb_code code;
 
     cb_key_pack(key, from->pack_id);
-    code = read_stored(repo, own, from, key, into, err);
+    code = read_stored(repo, own, id, from, key, into, err);
     if (code == CB_OK) {
-        cb_sha256(cb_bytes_of(into->data + before, into->size - before), &real);
+        cb_chunk_id(repo, cb_bytes_of(into->data + before, into->size - before), &real);
         if (!cb_hash_equal(&real, id))
             code = cb_fail(err, CB_CORRUPT, "the content of a chunk is not what its id says");
     }

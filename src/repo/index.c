@@ -246,6 +246,11 @@ void cb_index_view_pack(const cb_index_view *view, uint32_t number, uint8_t id[C
     *kind = at[20] == CB_PACK_META ? CB_PACK_META : CB_PACK_DATA;
 }
 
+const uint8_t *cb_index_view_wrap(const cb_index_view *view, uint32_t number)
+{
+    return view->wraps != NULL ? view->wraps + (size_t)number * CB_WRAP_BYTES : NULL;
+}
+
 uint32_t cb_index_view_entry(const cb_index_view *view, uint32_t at, cb_pack_entry *out)
 {
     const uint8_t *from = view->entries + (size_t)at * CB_INDEX_ENTRY_BYTES;
@@ -291,6 +296,7 @@ static cb_code check_entries(const cb_index_view *view, uint32_t *seen, cb_error
 cb_code cb_index_view_parse(cb_bytes payload, cb_index_view *out, cb_error *err)
 {
     uint32_t *seen;
+    uint64_t plain;
     cb_code code;
 
     memset(out, 0, sizeof(*out));
@@ -298,13 +304,15 @@ cb_code cb_index_view_parse(cb_bytes payload, cb_index_view *out, cb_error *err)
         return cb_fail(err, CB_CORRUPT, "its payload is too short");
     out->pack_count = cb_get_u32(payload.data);
     out->entry_count = cb_get_u32(payload.data + 4);
-    if ((uint64_t)out->pack_count * CB_INDEX_PACK_BYTES +
-            (uint64_t)out->entry_count * CB_INDEX_ENTRY_BYTES + VIEW_HEADER_BYTES !=
-        payload.size)
+    plain = (uint64_t)out->pack_count * CB_INDEX_PACK_BYTES +
+            (uint64_t)out->entry_count * CB_INDEX_ENTRY_BYTES + VIEW_HEADER_BYTES;
+    if (plain != payload.size && plain + (uint64_t)out->pack_count * CB_WRAP_BYTES != payload.size)
         return cb_fail(err, CB_CORRUPT, "%u packs and %u chunks do not fit its length",
                        out->pack_count, out->entry_count);
     out->packs = payload.data + VIEW_HEADER_BYTES;
     out->entries = out->packs + (size_t)out->pack_count * CB_INDEX_PACK_BYTES;
+    if (plain != payload.size)
+        out->wraps = payload.data + plain;
     seen = calloc((size_t)out->pack_count + 1, sizeof(*seen));
     if (seen == NULL)
         return cb_fail_memory(err, out->pack_count * sizeof(*seen));
@@ -327,8 +335,8 @@ void cb_index_builder_clear(cb_index_builder *builder)
 }
 
 cb_code cb_index_builder_add(cb_index_builder *builder, const uint8_t id[CB_PACK_ID_BYTES],
-                             cb_pack_kind kind, const cb_pack_entry *entries, size_t count,
-                             cb_error *err)
+                             cb_pack_kind kind, const uint8_t *wrap, const cb_pack_entry *entries,
+                             size_t count, cb_error *err)
 {
     cb_index_builder_pack *pack;
     cb_code code = CB_OK;
@@ -348,6 +356,9 @@ cb_code cb_index_builder_add(cb_index_builder *builder, const uint8_t id[CB_PACK
     memcpy(pack->id, id, CB_PACK_ID_BYTES);
     pack->kind = kind;
     pack->chunks = (uint32_t)count;
+    pack->has_wrap = wrap != NULL;
+    if (wrap != NULL)
+        memcpy(pack->wrap, wrap, CB_WRAP_BYTES);
     for (size_t i = 0; i < count; i++) {
         builder->entries[builder->count + i].entry = entries[i];
         builder->entries[builder->count + i].pack = (uint32_t)builder->pack_count;
@@ -372,8 +383,11 @@ static int compare_built(const void *a, const void *b)
 
 cb_code cb_index_builder_render(cb_index_builder *builder, cb_buf *into, cb_error *err)
 {
-    size_t whole = VIEW_HEADER_BYTES + builder->pack_count * CB_INDEX_PACK_BYTES +
-                   builder->count * CB_INDEX_ENTRY_BYTES;
+    bool has_wraps = builder->pack_count > 0 && builder->packs[0].has_wrap;
+    size_t whole =
+        VIEW_HEADER_BYTES +
+        builder->pack_count * (CB_INDEX_PACK_BYTES + (has_wraps ? (size_t)CB_WRAP_BYTES : 0)) +
+        builder->count * CB_INDEX_ENTRY_BYTES;
     uint8_t *at;
     cb_code code = cb_buf_reserve(into, whole, err);
 
@@ -402,6 +416,8 @@ cb_code cb_index_builder_render(cb_index_builder *builder, cb_buf *into, cb_erro
         at[48] = entry->codec;
         at[49] = entry->flags;
     }
+    for (size_t i = 0; i < builder->pack_count && has_wraps; i++, at += CB_WRAP_BYTES)
+        memcpy(at, builder->packs[i].wrap, CB_WRAP_BYTES);
     into->size += whole;
     return CB_OK;
 }

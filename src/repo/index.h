@@ -19,6 +19,7 @@ enum {
     CB_INDEX_ENTRY_BYTES = 50,
     CB_INDEX_ENTRIES_MAX = 1 << 19, /* 26 MB: an object is read whole */
     CB_INDEX_PREFIX_BYTES = 16,
+    CB_COPIES_MAX = 8, /* of a chunk that are looked at */
 };
 
 /* ---- in memory ---- */
@@ -49,6 +50,8 @@ typedef struct cb_pack_info {
     bool adopted;     /* none does, but its footer was read */
     bool is_reported; /* a damaged copy in it was told of */
     cb_pack_kind kind;
+    bool has_wrap;               /* its chunks are encrypted */
+    uint8_t wrap[CB_WRAP_BYTES]; /* with the key that this wraps */
 } cb_pack_info;
 
 typedef struct cb_index_object {
@@ -97,12 +100,15 @@ typedef struct cb_index_view {
     uint32_t entry_count;
     const uint8_t *packs;
     const uint8_t *entries;
+    const uint8_t *wraps; /* NULL: of a repository that is not encrypted */
 } cb_index_view;
 
 /* Errors: CB_CORRUPT. */
 CB_MUST_USE cb_code cb_index_view_parse(cb_bytes payload, cb_index_view *out, cb_error *err);
 void cb_index_view_pack(const cb_index_view *view, uint32_t number, uint8_t id[CB_PACK_ID_BYTES],
                         uint32_t *chunks, cb_pack_kind *kind);
+/* NULL: the pack is not encrypted. */
+const uint8_t *cb_index_view_wrap(const cb_index_view *view, uint32_t number);
 uint32_t cb_index_view_entry(const cb_index_view *view, uint32_t at, cb_pack_entry *out);
 
 /* Collects whole packs and renders them. Zero-initialised is empty. */
@@ -110,6 +116,8 @@ typedef struct cb_index_builder_pack {
     uint8_t id[CB_PACK_ID_BYTES];
     cb_pack_kind kind;
     uint32_t chunks;
+    bool has_wrap;
+    uint8_t wrap[CB_WRAP_BYTES];
 } cb_index_builder_pack;
 
 typedef struct cb_index_builder_entry {
@@ -128,10 +136,11 @@ typedef struct cb_index_builder {
 
 void cb_index_builder_free(cb_index_builder *builder);
 void cb_index_builder_clear(cb_index_builder *builder);
-/* A pack that was added before is left out. */
+/* A pack that was added before is left out. `wrap` NULL: the pack is not encrypted. */
 CB_MUST_USE cb_code cb_index_builder_add(cb_index_builder *builder,
                                          const uint8_t id[CB_PACK_ID_BYTES], cb_pack_kind kind,
-                                         const cb_pack_entry *entries, size_t count, cb_error *err);
+                                         const uint8_t *wrap, const cb_pack_entry *entries,
+                                         size_t count, cb_error *err);
 /* Append the payload to `into`; the order of the builder's entries changes. */
 CB_MUST_USE cb_code cb_index_builder_render(cb_index_builder *builder, cb_buf *into, cb_error *err);
 

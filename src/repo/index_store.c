@@ -75,7 +75,16 @@ static cb_code read_object(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES], cb
         return code;
     if (cb_index_view_parse(object.payload, view, err) != CB_OK)
         return cb_context(err, "'%s'", key);
+    if (view->pack_count > 0 && (view->wraps != NULL) != (repo->keys != NULL))
+        return cb_fail(err, CB_CORRUPT, "'%s' does not say how its packs are encrypted", key);
     return CB_OK;
+}
+
+static void take_wrap(cb_pack_info *pack, const uint8_t *wrap)
+{
+    pack->has_wrap = wrap != NULL;
+    if (wrap != NULL)
+        memcpy(pack->wrap, wrap, CB_WRAP_BYTES);
 }
 
 /* Numbers in an object are its own: `numbers` maps them to ours. */
@@ -94,6 +103,7 @@ static cb_code take_packs(cb_index *index, const cb_index_view *view, uint32_t *
             return code;
         index->packs[numbers[i]].indexed = true;
         index->packs[numbers[i]].kind = kind;
+        take_wrap(&index->packs[numbers[i]], cb_index_view_wrap(view, i));
     }
     return CB_OK;
 }
@@ -162,7 +172,7 @@ static cb_code adopt_pack(cb_repo *repo, uint32_t number, cb_error *err)
     cb_index *index = &repo->index;
     cb_footer footer;
     cb_code code = cb_footer_read(repo->store, repo->id, index->packs[number].id,
-                                  index->packs[number].size_bytes, &footer, err);
+                                  index->packs[number].size_bytes, repo->keys, &footer, err);
 
     if (code == CB_NOT_FOUND) {
         cb_error_clear(err);
@@ -179,6 +189,7 @@ static cb_code adopt_pack(cb_repo *repo, uint32_t number, cb_error *err)
     if (code == CB_OK) {
         index->packs[number].adopted = true;
         index->packs[number].kind = footer.kind;
+        take_wrap(&index->packs[number], cb_footer_wrap(&footer));
     }
     cb_footer_free(&footer);
     return code;
@@ -381,7 +392,8 @@ static cb_code collect_pack(const cb_index_view *view, const by_pack *groups, ui
         return cb_fail_memory(err, chunks * sizeof(*entries));
     for (uint32_t i = 0; i < chunks; i++)
         (void)cb_index_view_entry(view, groups->order[groups->first[pack] + i], &entries[i]);
-    code = cb_index_builder_add(builder, id, kind, entries, chunks, err);
+    code = cb_index_builder_add(builder, id, kind, cb_index_view_wrap(view, pack), entries, chunks,
+                                err);
     free(entries);
     return code;
 }

@@ -310,7 +310,8 @@ static cb_code copy_live(cb_reclaim *run, const cb_pack_use *uses, uint32_t numb
     const cb_pack_info *pack = &run->repo->index.packs[number];
     cb_footer footer;
     cb_code code =
-        cb_footer_read(run->repo->store, run->repo->id, pack->id, pack->size_bytes, &footer, err);
+        cb_footer_read(run->repo->store, run->repo->id, pack->id, pack->size_bytes,
+                                  run->repo->keys, &footer, err);
 
     for (size_t i = 0; code == CB_OK && i < footer.count; i++) {
         const cb_pack_entry *entry = &footer.entries[i];

@@ -11,6 +11,7 @@
 #define CB_REPO_PACK_H
 
 #include "repo/key.h"
+#include "repo/keys.h"
 
 #include "codec/compress.h"
 #include "codec/hash.h"
@@ -44,6 +45,11 @@ typedef struct cb_pack_entry {
 typedef struct cb_pack_writer {
     uint8_t id[CB_PACK_ID_BYTES];
     uint8_t repo_id[CB_REPO_ID_BYTES];
+    const cb_keys *keys; /* NULL: not encrypted; borrowed */
+    cb_cipher *cipher;   /* under the pack's own key, which nobody else ever has */
+    uint8_t wrap[CB_WRAP_BYTES];
+    cb_buf sealed;
+    bool is_broken; /* a write failed: an offset, and with it a nonce, may be used up */
     cb_pack_kind kind;
     cb_writer *writer;
     uint64_t size_bytes;
@@ -52,10 +58,13 @@ typedef struct cb_pack_writer {
     size_t capacity;
 } cb_pack_writer;
 
+/* `keys` NULL: the pack is not encrypted. */
 CB_MUST_USE cb_code cb_pack_begin(cb_store *store, const uint8_t repo_id[CB_REPO_ID_BYTES],
                                   const uint8_t id[CB_PACK_ID_BYTES], cb_pack_kind kind,
-                                  cb_pack_writer **out, cb_error *err);
-/* `entry` says id, raw_bytes, codec; offset and stored_bytes are filled in. */
+                                  const cb_keys *keys, cb_pack_writer **out, cb_error *err);
+/* What an index must say of the pack's key; NULL when it has none. */
+const uint8_t *cb_pack_wrap(const cb_pack_writer *pack);
+/* `entry` says id, raw_bytes, codec; offset and stored_bytes are filled in. Encrypts `stored`. */
 CB_MUST_USE cb_code cb_pack_append(cb_pack_writer *pack, cb_pack_entry *entry, cb_bytes stored,
                                    cb_error *err);
 /* Footer, then commit: the pack is durable once this has returned CB_OK. */
@@ -68,8 +77,11 @@ typedef struct cb_footer {
     cb_pack_kind kind;
     cb_pack_entry *entries; /* in the order in which they lie */
     size_t count;
+    bool has_wrap;
+    uint8_t wrap[CB_WRAP_BYTES];
 } cb_footer;
 void cb_footer_free(cb_footer *footer);
+const uint8_t *cb_footer_wrap(const cb_footer *footer); /* NULL: the pack is not encrypted */
 
 /*
  * Parse the last bytes of a pack. *need is set to the bytes of footer and trailer together; when
@@ -77,13 +89,34 @@ void cb_footer_free(cb_footer *footer);
  * Errors: CB_CORRUPT, CB_UNSUPPORTED.
  */
 CB_MUST_USE cb_code cb_footer_parse(cb_bytes tail, uint64_t pack_bytes, const uint8_t *repo_id,
-                                    const uint8_t *pack_id, size_t *need, cb_footer *out,
-                                    cb_error *err);
+                                    const uint8_t *pack_id, const cb_keys *keys, size_t *need,
+                                    cb_footer *out, cb_error *err);
 
 /* Read and parse the footer of a pack of `pack_bytes`. Errors also: CB_NOT_FOUND. */
 CB_MUST_USE cb_code cb_footer_read(cb_store *store, const uint8_t *repo_id,
                                    const uint8_t pack_id[CB_PACK_ID_BYTES], uint64_t pack_bytes,
-                                   cb_footer *out, cb_error *err);
+                                   const cb_keys *keys, cb_footer *out, cb_error *err);
+
+/*
+ * One chunk as it lies in an encrypted pack. The nonce is its offset: a pack's key encrypts each
+ * place once. Of the id the first half is bound (an index in memory knows no more); the rest is
+ * compared with the content.
+ */
+typedef struct cb_chunk_place {
+    const uint8_t *repo_id;
+    const uint8_t *pack_id;
+    const uint8_t *id; /* CB_INDEX_PREFIX_BYTES of it */
+    uint32_t offset;
+    uint32_t raw_bytes;
+    uint8_t codec;
+} cb_chunk_place;
+/* `out` has room for CB_TAG_BYTES more. */
+CB_MUST_USE cb_code cb_chunk_seal(cb_cipher *cipher, const cb_chunk_place *place, cb_bytes plain,
+                                  uint8_t *out, cb_error *err);
+CB_MUST_USE cb_code cb_chunk_unseal(cb_cipher *cipher, const cb_chunk_place *place, cb_bytes sealed,
+                                    uint8_t *out, cb_error *err);
+/* Of a pack's wrap. */
+cb_bytes cb_pack_context(const uint8_t id[CB_PACK_ID_BYTES]);
 
 /* Bounds that every entry must keep, wherever it was read from. */
 bool cb_pack_entry_is_sane(const cb_pack_entry *entry);

@@ -136,8 +136,8 @@ static cb_code write_pending(cb_session *session, cb_error *err)
 static cb_code note_pack(cb_session *session, const cb_pack_writer *pack, cb_index_builder *full,
                          cb_error *err)
 {
-    cb_code code = cb_index_builder_add(&session->pending, pack->id, pack->kind, pack->entries,
-                                        pack->count, err);
+    cb_code code = cb_index_builder_add(&session->pending, pack->id, pack->kind,
+                                        cb_pack_wrap(pack), pack->entries, pack->count, err);
 
     session->pending_bytes += pack->size_bytes;
     if (code != CB_OK ||
@@ -302,7 +302,7 @@ static cb_code open_pack(cb_session *session, cb_pack_kind kind, cb_error *err)
 
     memcpy(id, session->id, CB_PACK_ID_BYTES / 2);
     cb_random(session->repo->ctx, id + CB_PACK_ID_BYTES / 2, CB_PACK_ID_BYTES / 2);
-    return cb_pack_begin(session->repo->store, session->repo->id, id, kind,
+    return cb_pack_begin(session->repo->store, session->repo->id, id, kind, session->repo->keys,
                          &session->filling[kind - CB_PACK_DATA], err);
 }
 
@@ -409,7 +409,7 @@ cb_code cb_session_put_kind(cb_session *session, unsigned worker, cb_pack_kind k
     memset(out, 0, sizeof(*out));
     if (raw.size == 0 || raw.size > CB_CHUNK_BYTES_MAX)
         return cb_fail(err, CB_INTERNAL, "a chunk of %zu bytes cannot be stored", raw.size);
-    cb_sha256(raw, &out->id);
+    cb_chunk_id(session->repo, raw, &out->id);
     code = cb_session_look_up(session, &out->id, &found, err);
     if (code != CB_OK || found)
         return code;
@@ -495,10 +495,10 @@ static cb_code adopt_packs(cb_session *session, cb_error *err)
         if (!session->usable[i] || !pack->adopted)
             continue;
         code = cb_footer_read(session->repo->store, session->repo->id, pack->id, pack->size_bytes,
-                              &footer, err);
+                              session->repo->keys, &footer, err);
         if (code == CB_OK)
-            code = cb_index_builder_add(&session->pending, pack->id, footer.kind, footer.entries,
-                                        footer.count, err);
+            code = cb_index_builder_add(&session->pending, pack->id, footer.kind,
+                                        cb_footer_wrap(&footer), footer.entries, footer.count, err);
         cb_footer_free(&footer);
         if (code == CB_OK && session->pending.count >= ADOPT_CHUNKS_MAX)
             code = write_pending(session, err);

@@ -140,7 +140,7 @@ static cb_code look_at_pack(cb_reclaim *run, const uint8_t *id, const bool *need
     if (!needed[number])
         return CB_OK;
     code = cb_footer_read(run->repo->store, run->repo->id, id, index->packs[number].size_bytes,
-                          &footer, err);
+                          run->repo->keys, &footer, err);
     cb_footer_free(&footer);
     if (code == CB_OK)
         return CB_OK;

@@ -46,7 +46,8 @@ CB_MUST_USE cb_code cb_reclaim_needed(cb_reclaim *run, const bool *at_stake, boo
 
 /* ---- copies.c ---- */
 
-/* Read a chunk as it is stored, and prove it by the first `id_bytes` of its id. */
+/* Read a chunk as it is stored (before encryption), and prove it by the first `id_bytes` of its
+   id. */
 CB_MUST_USE cb_code cb_reclaim_read_copy(cb_reclaim *run, const uint8_t *pack,
                                          const cb_pack_entry *entry, size_t id_bytes,
                                          cb_buf *stored, cb_error *err);

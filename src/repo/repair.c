@@ -60,7 +60,8 @@ static cb_code take_pack(repair *run, const cb_pack_info *pack, cb_error *err)
 {
     cb_footer footer;
     cb_code code =
-        cb_footer_read(run->repo->store, run->repo->id, pack->id, pack->size_bytes, &footer, err);
+        cb_footer_read(run->repo->store, run->repo->id, pack->id, pack->size_bytes,
+                                  run->repo->keys, &footer, err);
 
     if (code == CB_CORRUPT || code == CB_UNSUPPORTED) {
         cb_error why = *err;
@@ -73,8 +74,8 @@ static cb_code take_pack(repair *run, const cb_pack_info *pack, cb_error *err)
         return CB_OK;
     }
     if (code == CB_OK)
-        code = cb_index_builder_add(&run->builder, pack->id, footer.kind, footer.entries,
-                                    footer.count, err);
+        code = cb_index_builder_add(&run->builder, pack->id, footer.kind, cb_footer_wrap(&footer),
+                                    footer.entries, footer.count, err);
     run->packs++;
     run->chunks += footer.count;
     cb_footer_free(&footer);

@@ -1,26 +1,15 @@
 /*
- * Making and opening a repository, and its configuration. The configuration is the only object
- * that creating one writes: a crash leaves an empty place or a whole repository.
+ * Making and opening a repository. The configuration is the last object that creating one writes,
+ * and the only one but for the first key: a crash leaves a place that still counts as empty, or a
+ * whole repository.
  */
-#include "repo/repo_internal.h"
+#include "repo/slot.h"
 
 #include <stdlib.h>
 
 #include "base/process.h"
 #include "base/text.h"
-
-enum { ALGORITHM_SHA256 = 1, FINGERPRINT_XXH3_128 = 1, SEED_BYTES = 32 };
-
-/* Fields of the configuration: doc/format.md, "Configuration". */
-enum {
-    F_CHUNK_ALGORITHM = 1,
-    F_FINGERPRINT_ALGORITHM = 2,
-    F_SEED = 3,
-    F_CREATED = 4,
-    F_ENCRYPTION = 5,
-};
-
-static const char config_key[] = "config";
+#include "codec/mac.h"
 
 /* ---- objects ---------------------------------------------------------------------------- */
 
@@ -36,14 +25,14 @@ cb_code cb_object_read(cb_repo *repo, const char *key, size_t limit, cb_buf *raw
         return code;
     if (raw->size > limit)
         return cb_fail(err, CB_CORRUPT, "'%s' is larger than the %zu bytes allowed", key, limit);
-    return cb_object_parse(cb_buf_bytes(raw), repo->id, key, view, err);
+    return cb_object_unseal(repo->keys, repo->id, raw, key, view, err);
 }
 
 cb_code cb_object_write(cb_repo *repo, cb_object_kind kind, const char *key, cb_put_mode mode,
                         cb_bytes payload, cb_error *err)
 {
     CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
-    cb_code code = cb_object_build(repo->id, kind, key, payload, &raw, err);
+    cb_code code = cb_object_seal(repo->keys, repo->id, kind, key, payload, &raw, err);
 
     if (code != CB_OK)
         return code;
@@ -68,73 +57,10 @@ void cb_repo_worker_free(cb_repo_worker *worker)
     cb_compressor_free(worker->compressor);
     worker->compressor = NULL;
     cb_buf_free(&worker->stored);
-}
-
-/* ---- configuration ---------------------------------------------------------------------- */
-
-static cb_code render_config(cb_ctx *ctx, cb_buf *into, cb_error *err)
-{
-    uint8_t seed[SEED_BYTES];
-    cb_code code;
-
-    cb_random(ctx, seed, sizeof(seed));
-    code = cb_field_put_u64(into, F_CHUNK_ALGORITHM, ALGORITHM_SHA256, err);
-    if (code == CB_OK)
-        code = cb_field_put_u64(into, F_FINGERPRINT_ALGORITHM, FINGERPRINT_XXH3_128, err);
-    if (code == CB_OK)
-        code = cb_field_put_bytes(into, F_SEED, cb_bytes_of(seed, sizeof(seed)), err);
-    if (code == CB_OK)
-        code = cb_field_put_i64(into, F_CREATED, cb_now_us(ctx), err);
-    if (code == CB_OK)
-        code = cb_field_put_u64(into, F_ENCRYPTION, 0, err);
-    return code;
-}
-
-static cb_code check_algorithms(uint64_t chunk, uint64_t fingerprint, uint64_t encryption,
-                                cb_error *err)
-{
-    if (chunk == ALGORITHM_SHA256 && fingerprint == FINGERPRINT_XXH3_128 && encryption == 0)
-        return CB_OK;
-    cb_fail(err, CB_UNSUPPORTED,
-            "the repository uses chunk ids %u, fingerprints %u, encryption %u; known are 1, 1, 0",
-            (unsigned)chunk, (unsigned)fingerprint, (unsigned)encryption);
-    cb_hint(err, "Use the release that made it, or a later one.");
-    return err->code;
-}
-
-static cb_code parse_config(cb_repo *repo, cb_bytes payload, cb_error *err)
-{
-    cb_field_reader reader = {payload};
-    cb_field field;
-    uint64_t chunk = 0;
-    uint64_t fingerprint = 0;
-    uint64_t encryption = 0;
-    bool has_seed = false;
-    bool more;
-    cb_code code;
-
-    while ((code = cb_field_next(&reader, &field, &more, err)) == CB_OK && more) {
-        if (field.tag == F_CHUNK_ALGORITHM)
-            code = cb_field_u64(&field, &chunk, err);
-        else if (field.tag == F_FINGERPRINT_ALGORITHM)
-            code = cb_field_u64(&field, &fingerprint, err);
-        else if (field.tag == F_CREATED)
-            code = cb_field_i64(&field, &repo->facts.created_us, err);
-        else if (field.tag == F_ENCRYPTION)
-            code = cb_field_u64(&field, &encryption, err);
-        else if (field.tag == F_SEED && field.value.size == SEED_BYTES) {
-            cb_fingerprint_secret(field.value.data, repo->fingerprint_secret);
-            has_seed = true;
-        }
-        if (code != CB_OK)
-            return code;
-    }
-    if (code != CB_OK)
-        return code;
-    code = check_algorithms(chunk, fingerprint, encryption, err);
-    if (code == CB_OK && !has_seed)
-        return cb_fail(err, CB_CORRUPT, "'%s' has no fingerprint seed", config_key);
-    return code;
+    cb_buf_free(&worker->plain);
+    cb_cipher_free(worker->cipher);
+    worker->cipher = NULL;
+    worker->has_key = false;
 }
 
 /* ---- create ----------------------------------------------------------------------------- */
@@ -150,6 +76,9 @@ static cb_code look_at_key(void *arg, const cb_object *object, cb_error *err)
     first_keys *seen = arg;
 
     (void)err;
+    /* A key alone was left by one who died while making a repository, or is making it now. */
+    if (cb_has_prefix(object->key, "key/"))
+        return CB_OK;
     if (seen->count++ == 0)
         memcpy(seen->first, object->key, strlen(object->key) + 1);
     if (cb_has_prefix(object->key, "pack/") || cb_has_prefix(object->key, "manifest/"))
@@ -157,16 +86,13 @@ static cb_code look_at_key(void *arg, const cb_object *object, cb_error *err)
     return CB_OK;
 }
 
-cb_code cb_repo_create(cb_ctx *ctx, cb_store *store, cb_error *err)
+static cb_code check_empty(cb_store *store, cb_error *err)
 {
-    CB_CLEANUP(cb_buf_free) cb_buf payload = {0};
-    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
     CB_CLEANUP(cb_buf_free) cb_buf there = {.limit = CB_SMALL_OBJECT_MAX};
-    uint8_t id[CB_REPO_ID_BYTES];
     first_keys seen = {0};
     cb_code code;
 
-    code = cb_store_get(store, config_key, 0, 1, &there, err);
+    code = cb_store_get(store, CB_CONFIG_KEY, 0, 1, &there, err);
     if (code == CB_OK)
         return cb_fail(err, CB_EXISTS, "there is a repository at '%s' already",
                        cb_store_address(store));
@@ -184,15 +110,100 @@ cb_code cb_repo_create(cb_ctx *ctx, cb_store *store, cb_error *err)
         cb_hint(err, "Choose an empty or a new place for a repository.");
         return err->code;
     }
+    return CB_OK;
+}
+
+/* Memory 128 * r * N: 64 MiB, which fits what a run may take; twice the rounds make up for it. */
+enum { SCRYPT_LOG2_N = 16, SCRYPT_R = 8, SCRYPT_P = 2 };
+
+/* A master key nobody has seen, all that follows from it, and what the configuration says of it. */
+static cb_code new_master(cb_ctx *ctx, const cb_unlock *unlock, const uint8_t *id,
+                          cb_config *config, cb_keys **out, cb_error *err)
+{
+    uint8_t master[CB_SECRET_BYTES];
+    cb_code code;
+
+    config->encryption = cb_aead_best();
+    config->scrypt.log2_n = unlock->scrypt_log2_n != 0 ? unlock->scrypt_log2_n : SCRYPT_LOG2_N;
+    config->scrypt.r = SCRYPT_R;
+    config->scrypt.p = SCRYPT_P;
+    cb_random(ctx, master, sizeof(master));
+    code = cb_keys_from_master(ctx, config->encryption, id, master, out, err);
+    cb_wipe(master, sizeof(master));
+    if (code == CB_OK)
+        memcpy(config->public_key, (*out)->public_key, CB_SECRET_BYTES);
+    return code;
+}
+
+static void free_keys(cb_keys **keys)
+{
+    cb_keys_free(*keys);
+}
+
+/* The first slot, of a repository whose configuration will be `raw`. */
+static cb_code first_slot(cb_store *store, const cb_keys *keys, const cb_config *config,
+                          cb_bytes raw, cb_bytes passphrase, uint8_t slot[CB_SLOT_ID_BYTES],
+                          cb_error *err)
+{
+    cb_hash sum;
+
+    cb_sha256(raw, &sum);
+    cb_random(keys->ctx, slot, CB_SLOT_ID_BYTES);
+    return cb_slot_write(store, keys, &config->scrypt, &sum, &passphrase, "", slot, err);
+}
+
+static cb_code create(cb_ctx *ctx, cb_store *store, const cb_unlock *unlock, cb_bytes passphrase,
+                      cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf payload = {0};
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    CB_CLEANUP(free_keys) cb_keys *keys = NULL;
+    uint8_t id[CB_REPO_ID_BYTES];
+    uint8_t slot[CB_SLOT_ID_BYTES];
+    cb_config config = {0};
+    char key[CB_KEY_MAX];
+    cb_error quiet = {0};
+    cb_code code = CB_OK;
+
     cb_random(ctx, id, sizeof(id));
-    code = render_config(ctx, &payload, err);
+    if (unlock != NULL)
+        code = new_master(ctx, unlock, id, &config, &keys, err);
+    else
+        cb_random(ctx, config.seed, sizeof(config.seed));
+    config.created_us = cb_now_us(ctx);
     if (code == CB_OK)
-        code = cb_object_build(id, CB_OBJECT_CONFIG, config_key, cb_buf_bytes(&payload), &raw, err);
+        code = cb_config_render(&config, &payload, err);
     if (code == CB_OK)
-        code = cb_store_put_bytes(store, config_key, CB_PUT_NEW, cb_buf_bytes(&raw), err);
-    if (code == CB_EXISTS)
-        return cb_fail(err, CB_EXISTS, "there is a repository at '%s' already",
-                       cb_store_address(store));
+        code =
+            cb_object_build(id, CB_OBJECT_CONFIG, CB_CONFIG_KEY, cb_buf_bytes(&payload), &raw, err);
+    if (code == CB_OK && keys != NULL)
+        code = first_slot(store, keys, &config, cb_buf_bytes(&raw), passphrase, slot, err);
+    if (code != CB_OK)
+        return code;
+    code = cb_store_put_bytes(store, CB_CONFIG_KEY, CB_PUT_NEW, cb_buf_bytes(&raw), err);
+    if (code != CB_EXISTS)
+        return code;
+    if (keys != NULL) /* another was quicker: our key opens nothing */
+        cb_ignore(cb_store_remove(store, cb_key_slot(key, slot), &quiet));
+    return cb_fail(err, CB_EXISTS, "there is a repository at '%s' already",
+                   cb_store_address(store));
+}
+
+cb_code cb_repo_create(cb_ctx *ctx, cb_store *store, const cb_unlock *unlock, cb_error *err)
+{
+    CB_CLEANUP(cb_secret_free) cb_buf passphrase = {0};
+    cb_code code = check_empty(store, err);
+
+    if (code == CB_OK && unlock != NULL && unlock->key_file != NULL) {
+        cb_fail(err, CB_USAGE, "a write-only key cannot make a repository");
+        cb_hint(err, "Make it with a passphrase, then key files for hosts with: canvasback repo "
+                     "key add --write-only");
+        return err->code;
+    }
+    if (code == CB_OK && unlock != NULL)
+        code = cb_passphrase_get(ctx, unlock, cb_store_address(store), true, &passphrase, err);
+    if (code == CB_OK)
+        code = create(ctx, store, unlock, cb_buf_bytes(&passphrase), err);
     return code;
 }
 
@@ -231,7 +242,7 @@ static cb_code read_config(cb_repo *repo, cb_error *err)
     cb_object_view view;
     cb_code code;
 
-    code = cb_store_get(repo->store, config_key, 0, CB_SMALL_OBJECT_MAX, &raw, err);
+    code = cb_store_get(repo->store, CB_CONFIG_KEY, 0, CB_SMALL_OBJECT_MAX, &raw, err);
     if (code == CB_NOT_FOUND)
         return no_config(repo->store, err);
     if (code != CB_OK)
@@ -244,18 +255,43 @@ static cb_code read_config(cb_repo *repo, cb_error *err)
         cb_hint(err, "Check --repo.");
         return err->code;
     }
-    code = cb_object_parse(cb_buf_bytes(&raw), NULL, config_key, &view, err);
+    code = cb_object_parse(cb_buf_bytes(&raw), NULL, CB_CONFIG_KEY, &view, err);
     if (code == CB_OK)
-        code = cb_object_expect(&view, CB_OBJECT_CONFIG, config_key, err);
+        code = cb_object_expect(&view, CB_OBJECT_CONFIG, CB_CONFIG_KEY, err);
     if (code != CB_OK)
         return code;
     memcpy(repo->id, view.repo_id, CB_REPO_ID_BYTES);
     cb_hex(repo->id, CB_REPO_ID_BYTES, repo->facts.id);
     repo->facts.format = CB_FORMAT_VERSION;
-    return parse_config(repo, view.payload, err);
+    cb_sha256(cb_buf_bytes(&raw), &repo->config_sum);
+    code = cb_config_parse(view.payload, &repo->config, err);
+    if (code != CB_OK)
+        return cb_context(err, "'" CB_CONFIG_KEY "'");
+    repo->facts.created_us = repo->config.created_us;
+    return CB_OK;
+}
+
+static void set_facts(cb_repo *repo)
+{
+    const cb_keys *keys = repo->keys;
+
+    repo->facts.encrypted = keys != NULL;
+    repo->facts.cipher = cb_aead_name(repo->config.encryption);
+    repo->facts.can_read = keys == NULL || keys->can_read;
+    if (keys != NULL)
+        cb_hex(keys->slot_id, CB_SLOT_ID_BYTES, repo->facts.key_id);
+    cb_fingerprint_secret(keys != NULL ? keys->seed : repo->config.seed, repo->fingerprint_secret);
 }
 
 cb_code cb_repo_open(cb_ctx *ctx, cb_store *store, cb_repo **out, cb_error *err)
+{
+    cb_unlock unlock = cb_unlock_of(ctx);
+
+    return cb_repo_open_with(ctx, store, &unlock, out, err);
+}
+
+cb_code cb_repo_open_with(cb_ctx *ctx, cb_store *store, const cb_unlock *unlock, cb_repo **out,
+                          cb_error *err)
 {
     cb_repo *repo = calloc(1, sizeof(*repo));
     cb_store_facts facts;
@@ -270,12 +306,17 @@ cb_code cb_repo_open(cb_ctx *ctx, cb_store *store, cb_repo **out, cb_error *err)
     repo->is_remote = facts.is_remote;
     repo->lists_packs = !facts.is_remote;
     code = read_config(repo, err);
-    if (code == CB_OK && pthread_rwlock_init(&repo->lock, NULL) != 0)
+    if (code == CB_OK)
+        code = cb_repo_unlock(repo, unlock, err);
+    if (code == CB_OK && (pthread_rwlock_init(&repo->lock, NULL) != 0 ||
+                          pthread_mutex_init(&repo->key_lock, NULL) != 0))
         code = cb_fail(err, CB_NO_MEMORY, "no memory for a lock");
     if (code != CB_OK) {
+        cb_keys_free(repo->keys);
         free(repo);
         return code;
     }
+    set_facts(repo);
     *out = repo;
     return CB_OK;
 }
@@ -287,9 +328,12 @@ void cb_repo_close(cb_repo *repo)
     for (unsigned i = 0; i <= CB_WORKERS_MAX; i++)
         cb_repo_worker_free(&repo->workers[i]);
     cb_index_free(&repo->index);
+    cb_keys_free(repo->keys);
+    cb_repo_forget_keys(repo);
     free(repo->damaged);
     free(repo->orphans);
     pthread_rwlock_destroy(&repo->lock);
+    pthread_mutex_destroy(&repo->key_lock);
     cb_store_close(repo->store);
     free(repo);
 }

@@ -26,24 +26,80 @@ typedef struct cb_repo_facts {
     unsigned format;
     int64_t created_us;
     bool encrypted;
+    const char *cipher; /* "" when not encrypted */
+    bool can_read;      /* false: opened by a write-only key, which only adds */
+    char key_id[17];    /* of the key that opened it; "" when not encrypted */
 } cb_repo_facts;
 
 /*
- * Make a repository in an empty store. Errors: CB_EXISTS when there is one; CB_USAGE when the
- * place holds anything else.
+ * How to open an encrypted repository, or how a new passphrase is said: the first that is set. All
+ * borrowed. `key_file` is that of a write-only host; the command's first line of output is the
+ * passphrase, as the file's is.
  */
-CB_MUST_USE cb_code cb_repo_create(cb_ctx *ctx, cb_store *store, cb_error *err);
+typedef struct cb_unlock {
+    const char *key_file;
+    const char *passphrase_file;
+    const char *passphrase_command;
+    const char *passphrase;
+    cb_ask *ask; /* NULL: nobody is asked */
+    void *ask_arg;
+    unsigned scrypt_log2_n; /* of a repository that is made; 0: 16 */
+} cb_unlock;
+cb_unlock cb_unlock_of(const cb_ctx *ctx); /* as the settings say */
 
 /*
- * Open; on CB_OK the repository owns the store, on error the caller still does.
+ * Make a repository in an empty store; encrypted unless `unlock` is NULL. Errors: CB_EXISTS when
+ * there is one; CB_USAGE when the place holds anything else, or without a new passphrase.
+ */
+CB_MUST_USE cb_code cb_repo_create(cb_ctx *ctx, cb_store *store, const cb_unlock *unlock,
+                                   cb_error *err);
+
+/*
+ * Open; on CB_OK the repository owns the store, on error the caller still does. An encrypted one
+ * is unlocked as the settings of `ctx` say. Memory for a moment: 64 MiB (scrypt), once for each
+ * key until one opens; what was derived is kept in `ctx`.
  * Errors: CB_NOT_FOUND (empty place; in_repository set), CB_UNSUPPORTED (not a repository, or
- * written by a newer format), CB_CORRUPT.
+ * written by a newer format), CB_CORRUPT, CB_USAGE (a passphrase is needed and there is none),
+ * CB_DENIED (it opens no key; the key file is of another repository, or was removed).
  */
 CB_MUST_USE cb_code cb_repo_open(cb_ctx *ctx, cb_store *store, cb_repo **out, cb_error *err);
+CB_MUST_USE cb_code cb_repo_open_with(cb_ctx *ctx, cb_store *store, const cb_unlock *unlock,
+                                      cb_repo **out, cb_error *err);
 void cb_repo_close(cb_repo *repo); /* NULL is allowed */
 const cb_repo_facts *cb_repo_facts_of(const cb_repo *repo);
 cb_store *cb_repo_store(cb_repo *repo);
 const uint8_t *cb_repo_fingerprint_secret(const cb_repo *repo);
+
+/* ---- keys --------------------------------------------------------------------------------- */
+
+typedef struct cb_key_entry {
+    char id[17];
+    char label[128];
+    char host[256]; /* where it was made */
+    int64_t created_us;
+    bool write_only;
+    bool current;  /* it opened this repository */
+    bool is_valid; /* false: damaged, or put there by someone without the master key */
+} cb_key_entry;
+
+/*
+ * All of these ask for a repository that was opened by a passphrase. Errors of all: CB_USAGE (not
+ * encrypted, no such key), CB_DENIED (opened by a write-only key). The caller frees *out with
+ * free().
+ */
+CB_MUST_USE cb_code cb_repo_key_list(cb_repo *repo, cb_key_entry **out, size_t *count,
+                                     cb_error *err);
+/* Another passphrase; `id` may be NULL. */
+CB_MUST_USE cb_code cb_repo_key_add(cb_repo *repo, const cb_unlock *passphrase, const char *label,
+                                    char id[17], cb_error *err);
+/* A key file (mode 600, must not exist) for a host that adds backups and reads none. */
+CB_MUST_USE cb_code cb_repo_key_add_write_only(cb_repo *repo, const char *path, const char *label,
+                                               char id[17], cb_error *err);
+/* `id`: whole, or a prefix that only one has. Never the last that opens by a passphrase. */
+CB_MUST_USE cb_code cb_repo_key_remove(cb_repo *repo, const char *id, cb_error *err);
+/* A new key instead of the current one, with its label. */
+CB_MUST_USE cb_code cb_repo_key_change(cb_repo *repo, const cb_unlock *passphrase, char id[17],
+                                       cb_error *err);
 
 /* ---- entries: what stands at one place of an item ----------------------------------------- */
 

@@ -7,6 +7,7 @@
 #ifndef CB_REPO_REPO_INTERNAL_H
 #define CB_REPO_REPO_INTERNAL_H
 
+#include "repo/config.h"
 #include "repo/index.h"
 #include "repo/repo.h"
 
@@ -26,12 +27,27 @@ enum {
 typedef struct cb_repo_worker {
     cb_compressor *compressor;
     cb_buf stored; /* as read from or written to a pack */
+    cb_buf plain;  /* the same, decrypted */
+    cb_cipher *cipher;
+    uint8_t cipher_pack[CB_PACK_ID_BYTES]; /* whose key it has */
+    bool has_key;
 } cb_repo_worker;
+
+/* Keys of packs that were unwrapped lately: a restore reads a pack's chunks one after another. */
+enum { CB_KEPT_PACK_KEYS = 64 };
+typedef struct cb_kept_pack_key {
+    bool is_set;
+    uint8_t pack[CB_PACK_ID_BYTES];
+    uint8_t key[CB_SECRET_BYTES];
+} cb_kept_pack_key;
 
 struct cb_repo {
     cb_ctx *ctx;
     cb_store *store;
     uint8_t id[CB_REPO_ID_BYTES];
+    cb_keys *keys; /* NULL: not encrypted */
+    cb_config config;
+    cb_hash config_sum; /* of the object, as it was read */
     uint8_t fingerprint_secret[CB_FINGERPRINT_SECRET_BYTES];
     cb_repo_facts facts;
     atomic_uint_least64_t manifest_loads; /* how many manifests were read whole so far */
@@ -48,6 +64,9 @@ struct cb_repo {
     uint64_t index_generation; /* counts the loads, and what else changes which packs are usable */
     uint8_t (*damaged)[CB_PACK_ID_BYTES]; /* packs of which a chunk was read and was wrong */
     size_t damaged_count, damaged_capacity;
+
+    pthread_mutex_t key_lock; /* guards what follows */
+    cb_kept_pack_key kept[CB_KEPT_PACK_KEYS];
 };
 
 /* ---- objects ---- */
@@ -59,6 +78,19 @@ CB_MUST_USE cb_code cb_object_read(cb_repo *repo, const char *key, size_t limit,
 /* Build and store. With CB_PUT_NEW: CB_EXISTS when the key is taken. */
 CB_MUST_USE cb_code cb_object_write(cb_repo *repo, cb_object_kind kind, const char *key,
                                     cb_put_mode mode, cb_bytes payload, cb_error *err);
+
+/* The name of a chunk: keyed when the repository is encrypted. */
+void cb_chunk_id(const cb_repo *repo, cb_bytes raw, cb_hash *out);
+
+/*
+ * From what lies in a pack to what was put into it before encryption; *plain is `stored` itself or
+ * borrows from the worker. When the index's wrap of the pack's key proves wrong, the pack's own
+ * footer is asked. Errors: CB_CORRUPT, CB_DENIED (a write-only key).
+ */
+CB_MUST_USE cb_code cb_chunk_decrypt(cb_repo *repo, cb_repo_worker *own,
+                                     const cb_chunk_place *place, cb_bytes stored, cb_bytes *plain,
+                                     cb_error *err);
+void cb_repo_forget_keys(cb_repo *repo); /* of packs; wipes */
 
 cb_repo_worker *cb_repo_worker_of(cb_repo_worker *workers, unsigned worker);
 /* Make the worker's compressor, once. */

@@ -14,7 +14,7 @@ static void try_tail(cb_bytes tail, uint64_t pack_bytes)
     cb_error err = {0};
     cb_footer footer;
     size_t need = 0;
-    cb_code code = cb_footer_parse(tail, pack_bytes, repo_id, pack_id, &need, &footer, &err);
+    cb_code code = cb_footer_parse(tail, pack_bytes, repo_id, pack_id, NULL, &need, &footer, &err);
 
     if (code != CB_OK) {
         FUZZ_CHECK(code == CB_CORRUPT || code == CB_UNSUPPORTED ||

@@ -75,7 +75,7 @@ static int begin(void **state)
     p->ctx->sink_arg = p;
     test_hooks_install(&p->hooks, p->ctx, (int64_t)1800000000 * 1000000, 3);
     assert_ok(cb_memory_store_new(p->ctx, &p->store, &err));
-    assert_ok(cb_repo_create(p->ctx, p->store, &err));
+    assert_ok(cb_repo_create(p->ctx, p->store, NULL, &err));
     back_up(p, 1);
     back_up(p, 2);
     *state = p;
@@ -177,7 +177,7 @@ static void test_config(void **state)
     err = (cb_error){0};
     assert_ok(cb_store_remove(p->store, "config", &err));
     assert_code(CB_CORRUPT, open_repo(p, &repo, &err));
-    assert_code(CB_USAGE, cb_repo_create(p->ctx, p->store, &err));
+    assert_code(CB_USAGE, cb_repo_create(p->ctx, p->store, NULL, &err));
 }
 
 static void test_not_a_repository(void **state)
@@ -193,7 +193,7 @@ static void test_not_a_repository(void **state)
     err = (cb_error){0};
     assert_ok(cb_store_put_bytes(other, "notes.txt", CB_PUT_NEW, cb_bytes_of("x", 1), &err));
     assert_code(CB_UNSUPPORTED, cb_repo_open(p->ctx, other, &repo, &err));
-    assert_code(CB_USAGE, cb_repo_create(p->ctx, other, &err));
+    assert_code(CB_USAGE, cb_repo_create(p->ctx, other, NULL, &err));
     err = (cb_error){0};
     assert_ok(
         cb_store_put_bytes(other, "config", CB_PUT_NEW, cb_bytes_of("[core]\nbare = x", 15), &err));
@@ -216,11 +216,11 @@ static void test_no_repository_beside_other_files(void **state)
     assert_non_null(file);
     fclose(file);
     assert_ok(cb_file_store_open(p->ctx, folder, false, &store, &err));
-    assert_code(CB_USAGE, cb_repo_create(p->ctx, store, &err));
+    assert_code(CB_USAGE, cb_repo_create(p->ctx, store, NULL, &err));
     assert_non_null(strstr(err.message, "My File.txt"));
     remove(path);
     err = (cb_error){0};
-    assert_ok(cb_repo_create(p->ctx, store, &err));
+    assert_ok(cb_repo_create(p->ctx, store, NULL, &err));
     cb_store_close(store);
     test_temp_remove(folder);
 }

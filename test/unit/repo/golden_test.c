@@ -70,7 +70,7 @@ static int make(const char *path)
 
     test_hooks_install(&hooks, ctx, (int64_t)1800000000 * 1000000, 1);
     if (code == CB_OK)
-        code = cb_repo_create(ctx, store, &err);
+        code = cb_repo_create(ctx, store, NULL, &err);
     if (code == CB_OK)
         code = cb_repo_open(ctx, store, &repo, &err);
     if (code == CB_OK)

@@ -43,7 +43,7 @@ static int begin(void **state)
     p->ctx->sink_arg = p;
     test_hooks_install(&p->hooks, p->ctx, (int64_t)1800000000 * 1000000, 3);
     assert_ok(cb_memory_store_new(p->ctx, &p->store, &err));
-    assert_ok(cb_repo_create(p->ctx, p->store, &err));
+    assert_ok(cb_repo_create(p->ctx, p->store, NULL, &err));
     assert_ok(cb_repo_open(p->ctx, p->store, &p->repo, &err));
     *state = p;
     return 0;

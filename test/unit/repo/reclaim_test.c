@@ -27,7 +27,7 @@ static int open_place(void **state)
     p->ctx = test_ctx_new();
     test_hooks_install(&p->hooks, p->ctx, (int64_t)1800000000 * 1000000, 7);
     if (cb_memory_store_new(p->ctx, &p->store, &err) != CB_OK ||
-        cb_repo_create(p->ctx, p->store, &err) != CB_OK ||
+        cb_repo_create(p->ctx, p->store, NULL, &err) != CB_OK ||
         cb_repo_open(p->ctx, p->store, &p->repo, &err) != CB_OK)
         return -1;
     *state = p;
