@@ -30,43 +30,53 @@ static mark mark_of(const cb_backup_info *backup)
     return backup->verified_us != 0 ? MARK_VERIFIED : MARK_PLAIN;
 }
 
+/* Tall, short or red across the line: it can be told without the colour. */
 static void put_mark(cb_page *page, const cb_backup_info *backup, double x)
 {
-    static const char *const words[] = {"never verified", "verified", "damaged in the source"};
+    static const struct {
+        const char *path, *words;
+    } looks[] = {
+        [MARK_PLAIN] = {" 10v8\"", "never verified"},
+        [MARK_VERIFIED] = {" 4v20\"", "verified"},
+        [MARK_DAMAGED] = {" 14m-4 -4l8 8m0-8l-8 8\" class=\"bad\"", "damaged in the source"},
+    };
     mark kind = mark_of(backup);
     char point[CB_TIME_TEXT_MAX];
     char size[CB_SIZE_TEXT_MAX];
 
-    if (kind == MARK_DAMAGED)
-        cb_page_put(page, "<path class=\"bad\" d=\"M%.1f 10l8 8m0-8l-8 8\">", x - 4);
-    else
-        cb_page_put(page, "<circle cx=\"%.1f\" cy=\"14\" r=\"4\"%s>", x,
-                    kind == MARK_VERIFIED ? " class=\"v\"" : "");
-    cb_page_put(page, "<title>%s, %s, %s</title></%s>",
+    cb_page_put(page, "<path d=\"M%.1f%s><title>%s, %s, %s</title></path>", x, looks[kind].path,
                 cb_format_local(cb_backup_point(backup), point),
-                cb_format_size(backup->source_bytes, size), words[kind],
-                kind == MARK_DAMAGED ? "path" : "circle");
+                cb_format_size(backup->source_bytes, size), looks[kind].words);
 }
 
-void cb_page_timeline(cb_page *page, const cb_name_view *view, int64_t from_us, int64_t now_us)
+/* The marks of one kind: the newest of them is enough at one place. */
+static void put_marks(cb_page *page, const cb_name_view *view, mark kind, int64_t from_us,
+                      int64_t now_us)
 {
-    bool taken[MARK_END][PLACES] = {{false}}; /* the newest of each kind is enough at one place */
-    char first[CB_TIME_TEXT_MAX];
+    bool taken[PLACES] = {false};
 
-    cb_page_put(page,
-                "<svg viewBox=\"0 0 %d 28\" role=\"img\" aria-label=\"timeline of %zu backups\">"
-                "<line x1=\"%d\" y1=\"14\" x2=\"%d\" y2=\"14\"/>",
-                WIDTH, view->count, MARGIN, WIDTH - MARGIN);
     for (size_t i = view->count; i > 0; i--) {
         const cb_backup_info *backup = &view->backups[i - 1];
         double x = across(cb_backup_point(backup), from_us, now_us);
         size_t place = (size_t)(x * 2) % PLACES;
 
-        if (taken[mark_of(backup)][place])
+        if (mark_of(backup) != kind || taken[place])
             continue;
-        taken[mark_of(backup)][place] = true;
+        taken[place] = true;
         put_mark(page, backup, x);
     }
+}
+
+void cb_page_timeline(cb_page *page, const cb_name_view *view, int64_t from_us, int64_t now_us)
+{
+    char first[CB_TIME_TEXT_MAX];
+
+    cb_page_put(page,
+                "<svg class=\"t\" viewBox=\"0 0 %d 28\" role=\"img\" aria-label=\"timeline of %zu "
+                "backups\"><line x1=\"%d\" y1=\"14\" x2=\"%d\" y2=\"14\"/>",
+                WIDTH, view->count, MARGIN, WIDTH - MARGIN);
+    for (unsigned kind = MARK_PLAIN; kind < MARK_END; kind++) /* damage lies on top */
+        put_marks(page, view, (mark)kind, from_us, now_us);
     cb_page_put(page, "</svg><p class=\"axis\"><span>%.10s</span><span>now</span></p>",
                 cb_format_local(from_us, first));
 }

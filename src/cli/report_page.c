@@ -114,8 +114,10 @@ static const char style[] =
     ".axis{display:flex;justify-content:space-between;font-size:.85rem;margin:0}"
     "svg{display:block;width:100%;height:auto}"
     "svg line{stroke:var(--line);stroke-width:1}"
-    "svg circle{fill:var(--card);stroke:var(--fill);stroke-width:1.5}"
-    "svg circle.v{fill:var(--fill)}svg .bad{stroke:var(--bad);stroke-width:2;fill:none}"
+    ".t path{stroke:var(--fill);stroke-width:1.2;fill:none}"
+    ".t path.bad{stroke:var(--bad);stroke-width:2}"
+    ".grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,17rem),1fr));"
+    "gap:.7rem}.grid .card{margin:0}"
     "svg .area{fill:var(--fill);fill-opacity:.45;stroke:var(--fill);stroke-width:1}"
     ".bar{background:var(--line);border-radius:.3rem;height:.9rem;margin:.2rem 0 .6rem}"
     ".bar i{display:block;background:var(--fill);border-radius:.3rem;height:100%;min-width:2px}"
@@ -187,7 +189,8 @@ static void put_loss(cb_page *page, const cb_name_view *view, int64_t now_us)
         return;
     }
     is_late = usual > 0 && now_us - cb_backup_point(view->good) > 2 * usual + SLACK_US;
-    cb_page_put(page, "<div class=\"card %s\"><h3>", is_late ? "late" : "good");
+    cb_page_put(page, "<div class=\"card %s\"><h3>",
+                is_late || view->good != view->newest ? "late" : "good");
     cb_page_text(page, view->name);
     cb_page_put(page, "</h3><p class=\"big\">%s</p><p>All changes since ",
                 cb_format_age(cb_backup_point(view->good), now_us, age));
@@ -403,14 +406,19 @@ cb_code cb_report_page(const cb_overview *overview, cb_buf *out, cb_error *err)
     cb_page_put(&page, "<h2>If this machine died now, this would be lost</h2>\n");
     if (overview->count == 0)
         cb_page_put(&page, "<p>There are no backups yet.</p>\n");
+    cb_page_put(&page, "<div class=\"grid\">\n");
     for (size_t i = 0; i < overview->count; i++)
         put_loss(&page, &overview->names[i], overview->now_us);
+    cb_page_put(&page, "</div>\n");
     put_failed_runs(&page, overview);
     if (overview->list->count > 0) {
-        cb_page_put(&page, "<h2>Backups over time</h2>\n<p class=\"dim\">Filled: verified. Hollow: "
-                           "never verified. Cross: damaged in the source.</p>\n");
-        for (size_t i = 0; i < overview->count; i++)
+        cb_page_put(&page, "<h2>Backups over time</h2>\n<p class=\"dim\">Tall: verified. Short: "
+                           "never verified. Red cross: damaged in the source.</p>\n");
+        for (size_t i = 0; i < overview->count && i < CB_REPORT_NAMES; i++)
             put_name(&page, &overview->names[i], from_us, overview->now_us);
+        if (overview->count > CB_REPORT_NAMES)
+            cb_page_put(&page, "<p class=\"dim\">and %zu more names</p>\n",
+                        overview->count - CB_REPORT_NAMES);
         put_proof(&page, overview);
         put_repository(&page, overview, from_us);
     }
