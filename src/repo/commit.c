@@ -2,6 +2,7 @@
  * The commit: packs, index, then the manifest, created exclusively. Before the last step nothing
  * of the backup is visible; after it nothing of it is missing.
  */
+#include "repo/fetch.h"
 #include "repo/session_internal.h"
 
 #include "base/array.h"
@@ -180,6 +181,7 @@ static cb_code create_manifest(cb_session *session, const cb_manifest *manifest,
                               cb_buf_bytes(&raw), err);
     if (code == CB_OK) {
         session->may_have_commit = false;
+        cb_cache_put(cb_fetch_cache(session->repo), session->manifest_key, 0, cb_buf_bytes(&raw));
         return CB_OK;
     }
     if (code != CB_EXISTS) {

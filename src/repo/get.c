@@ -3,14 +3,13 @@
  * damaged or its pack is gone, the other copies are tried, and once all fail the index is looked
  * at again: a reclaim may have moved the chunk meanwhile.
  */
+#include "repo/fetch.h"
 #include "repo/repo_internal.h"
 
 #include "base/array.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-enum { COPIES_MAX = 8 };
 
 typedef struct copy {
     cb_location where;
@@ -20,10 +19,10 @@ typedef struct copy {
 } copy;
 
 /* Copies in packs that exist; newest packs last, as they were numbered. */
-static cb_code find_copies(cb_repo *repo, const cb_hash *id, copy out[COPIES_MAX], size_t *count,
+static cb_code find_copies(cb_repo *repo, const cb_hash *id, copy out[CB_COPIES_MAX], size_t *count,
                            cb_error *err)
 {
-    const cb_index_entry *entry;
+    cb_index_entry entry[CB_COPIES_MAX];
     size_t found;
     cb_code code = CB_OK;
 
@@ -35,8 +34,8 @@ static cb_code find_copies(cb_repo *repo, const cb_hash *id, copy out[COPIES_MAX
         pthread_rwlock_rdlock(&repo->lock);
     }
     if (code == CB_OK) {
-        entry = cb_index_find(&repo->index, id, &found);
-        for (size_t i = 0; i < found && *count < COPIES_MAX; i++) {
+        cb_index_look(&repo->index, id, entry, &found);
+        for (size_t i = 0; i < found; i++) {
             const cb_pack_info *pack = &repo->index.packs[entry[i].pack];
 
             if (!pack->exists)
@@ -65,7 +64,7 @@ static cb_code not_found(const cb_hash *id, cb_error *err)
 
 cb_code cb_repo_locate(cb_repo *repo, const cb_hash *id, cb_location *out, cb_error *err)
 {
-    copy copies[COPIES_MAX];
+    copy copies[CB_COPIES_MAX];
     size_t count;
     bool changed = false;
     cb_code code = find_copies(repo, id, copies, &count, err);
@@ -96,7 +95,7 @@ void cb_repo_pack_name(cb_repo *repo, uint32_t pack, char out[CB_KEY_MAX])
 
 /* Raw chunks are read where they are wanted, others through the worker's buffer. */
 static cb_code read_stored(cb_repo *repo, cb_repo_worker *own, const cb_hash *id, const copy *from,
-                           const char *key, cb_buf *into, cb_error *err)
+                           cb_buf *into, cb_error *err)
 {
     bool is_plain = from->codec == CB_CODEC_RAW && repo->keys == NULL;
     cb_chunk_place place = {repo->id,           from->pack_id,   id->bytes,
@@ -109,8 +108,8 @@ static cb_code read_stored(cb_repo *repo, cb_repo_worker *own, const cb_hash *id
     if (target == &own->stored)
         own->stored.size = 0;
     before = target->size;
-    code =
-        cb_store_get(repo->store, key, from->where.offset, from->where.stored_bytes, target, err);
+    code = cb_pack_read(repo, from->pack_id, from->where.offset, from->where.stored_bytes, target,
+                        err);
     if (code == CB_OK && target->size - before != from->where.stored_bytes)
         return cb_fail(err, CB_CORRUPT, "it ends before the chunk does");
     if (code != CB_OK || is_plain)
@@ -130,7 +129,7 @@ static cb_code read_copy(cb_repo *repo, cb_repo_worker *own, const cb_hash *id, 
     cb_code code;
 
     cb_key_pack(key, from->pack_id);
-    code = read_stored(repo, own, id, from, key, into, err);
+    code = read_stored(repo, own, id, from, into, err);
     if (code == CB_OK) {
         cb_chunk_id(repo, cb_bytes_of(into->data + before, into->size - before), &real);
         if (!cb_hash_equal(&real, id))
@@ -184,13 +183,14 @@ static void note_damaged(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES])
         }
     }
     pthread_rwlock_unlock(&repo->lock);
+    cb_fetch_doubt(repo, id);
 }
 
 /* CB_NOT_FOUND when no copy is left; CB_CORRUPT when those that are there are damaged. */
 static cb_code read_any(cb_repo *repo, cb_repo_worker *own, const cb_hash *id, cb_buf *into,
                         cb_error *err)
 {
-    copy copies[COPIES_MAX];
+    copy copies[CB_COPIES_MAX];
     size_t count;
     cb_error worst = {0};
     size_t bad = 0;

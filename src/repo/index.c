@@ -1,4 +1,4 @@
-#include "repo/index.h"
+#include "repo/index_cache.h"
 
 #include <stdlib.h>
 
@@ -12,11 +12,14 @@ void cb_index_free(cb_index *index)
     free(index->slots);
     free(index->entries);
     free(index->objects);
+    cb_index_base_free(index->base);
     memset(index, 0, sizeof(*index));
 }
 
 void cb_index_clear_entries(cb_index *index)
 {
+    cb_index_base_free(index->base);
+    index->base = NULL;
     index->count = 0;
     index->object_count = 0;
     for (size_t i = 0; i < index->pack_count; i++) {
@@ -199,11 +202,20 @@ static void sort_entries(cb_index_entry *entries, size_t count, unsigned depth)
         insertion_sort(entries, count);
 }
 
+static bool is_sorted(const cb_index *index)
+{
+    for (size_t i = 1; i < index->count; i++)
+        if (compare_entries(&index->entries[i - 1], &index->entries[i]) > 0)
+            return false;
+    return true;
+}
+
 void cb_index_sort(cb_index *index)
 {
     size_t kept = 0;
 
-    sort_entries(index->entries, index->count, 64);
+    if (!is_sorted(index)) /* mostly it is: an object's entries are */
+        sort_entries(index->entries, index->count, 64);
     for (size_t i = 0; i < index->count; i++) {
         if (kept > 0 && compare_entries(&index->entries[kept - 1], &index->entries[i]) == 0)
             continue;
@@ -232,6 +244,18 @@ const cb_index_entry *cb_index_find(const cb_index *index, const cb_hash *id, si
         end++;
     *count = end - low;
     return end > low ? &index->entries[low] : NULL;
+}
+
+void cb_index_look(const cb_index *index, const cb_hash *id, cb_index_entry out[CB_COPIES_MAX],
+                   size_t *count)
+{
+    size_t more;
+    const cb_index_entry *entry = cb_index_find(index, id, &more);
+
+    *count = 0;
+    cb_index_base_find(index->base, id, out, count, CB_COPIES_MAX);
+    for (size_t i = 0; i < more && *count < CB_COPIES_MAX; i++)
+        out[(*count)++] = entry[i];
 }
 
 /* ---- on disk ---------------------------------------------------------------------------- */

@@ -73,7 +73,8 @@ typedef struct cb_index {
     cb_index_object *objects; /* what was read */
     size_t object_count;
     size_t object_capacity;
-    bool packs_are_listed; /* else packs that objects name are taken to exist */
+    struct cb_index_base *base; /* index_cache.h; NULL: `entries` are all there are */
+    bool packs_are_listed;      /* else packs that objects name are taken to exist */
 } cb_index;
 
 void cb_index_free(cb_index *index);
@@ -89,7 +90,10 @@ CB_MUST_USE cb_code cb_index_add(cb_index *index, uint32_t pack, const cb_pack_e
                                  cb_error *err);
 /* Sort; the same chunk named twice in one pack becomes one entry. */
 void cb_index_sort(cb_index *index);
-/* The first of *count entries of a chunk; NULL when there is none. */
+/* Copies of all that is known of a chunk, of the base too. */
+void cb_index_look(const cb_index *index, const cb_hash *id, cb_index_entry out[CB_COPIES_MAX],
+                   size_t *count);
+/* The first of *count entries of a chunk; NULL when there is none. Of a table without a base. */
 const cb_index_entry *cb_index_find(const cb_index *index, const cb_hash *id, size_t *count);
 
 /* ---- on disk ---- */

@@ -1,11 +1,12 @@
 /*
- * Index objects in the store: read, written, merged.
+ * Index objects in the store: listed, read, written, merged.
  *
  * The index is a shortcut: all of it can be made again from the packs' footers. So a damaged
  * object is passed over with a warning and its packs' footers are read instead, like those of a
  * run that died before it wrote its index. Objects are only removed once another, durable one
  * holds all that they said; a reader who misses one lists again.
  */
+#include "repo/fetch.h"
 #include "repo/repo_internal.h"
 
 #include <stdlib.h>
@@ -13,7 +14,6 @@
 #include "base/array.h"
 
 enum {
-    LOAD_ATTEMPTS = 10,
     MERGE_COUNT = 8,
     MERGE_LEVELS = 3,
     MERGE_FIRST_ENTRIES = 4096, /* level k holds objects below 4096 * 8^k entries */
@@ -58,17 +58,17 @@ cb_code cb_index_list(cb_repo *repo, cb_index_object **out, size_t *count, cb_er
     return CB_OK;
 }
 
-/* ---- load ------------------------------------------------------------------------------- */
+/* ---- read ------------------------------------------------------------------------------- */
 
-static cb_code read_object(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES], cb_buf *raw,
-                           cb_index_view *view, cb_error *err)
+cb_code cb_index_object_read(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES], cb_buf *raw,
+                             cb_index_view *view, cb_error *err)
 {
     char key[CB_KEY_MAX];
     cb_object_view object;
     cb_code code;
 
     cb_key_index(key, id);
-    code = cb_object_read(repo, key, CB_OBJECT_BYTES_MAX, raw, &object, err);
+    code = cb_object_read_kept(repo, key, 0, CB_OBJECT_BYTES_MAX, raw, &object, err);
     if (code == CB_OK)
         code = cb_object_expect(&object, CB_OBJECT_INDEX, key, err);
     if (code != CB_OK)
@@ -80,243 +80,9 @@ static cb_code read_object(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES], cb
     return CB_OK;
 }
 
-static void take_wrap(cb_pack_info *pack, const uint8_t *wrap)
-{
-    pack->has_wrap = wrap != NULL;
-    if (wrap != NULL)
-        memcpy(pack->wrap, wrap, CB_WRAP_BYTES);
-}
-
-/* Numbers in an object are its own: `numbers` maps them to ours. */
-static cb_code take_packs(cb_index *index, const cb_index_view *view, uint32_t *numbers,
-                          cb_error *err)
-{
-    for (uint32_t i = 0; i < view->pack_count; i++) {
-        uint8_t id[CB_PACK_ID_BYTES];
-        cb_pack_kind kind;
-        uint32_t chunks;
-        cb_code code;
-
-        cb_index_view_pack(view, i, id, &chunks, &kind);
-        code = cb_index_pack(index, id, &numbers[i], err);
-        if (code != CB_OK)
-            return code;
-        index->packs[numbers[i]].indexed = true;
-        index->packs[numbers[i]].kind = kind;
-        take_wrap(&index->packs[numbers[i]], cb_index_view_wrap(view, i));
-    }
-    return CB_OK;
-}
-
-static cb_code take_view(cb_index *index, const cb_index_view *view, cb_error *err)
-{
-    uint32_t *numbers = calloc((size_t)view->pack_count + 1, sizeof(*numbers));
-    cb_code code;
-
-    if (numbers == NULL)
-        return cb_fail_memory(err, view->pack_count * sizeof(*numbers));
-    code = take_packs(index, view, numbers, err);
-    for (uint32_t i = 0; i < view->entry_count && code == CB_OK; i++) {
-        cb_pack_entry entry;
-        uint32_t pack = cb_index_view_entry(view, i, &entry);
-
-        code = cb_index_add(index, numbers[pack], &entry, err);
-    }
-    free(numbers);
-    return code;
-}
-
 static bool is_damage(cb_code code)
 {
     return code == CB_CORRUPT || code == CB_UNSUPPORTED;
-}
-
-static cb_code load_object(cb_repo *repo, cb_index_object *object, cb_error *err)
-{
-    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
-    cb_index_view view;
-    cb_code code = read_object(repo, object->id, &raw, &view, err);
-
-    if (is_damage(code)) {
-        cb_event_text(repo->ctx, CB_EVENT_WARNING,
-                      "index object passed over, the packs are read instead: %s", err->message);
-        cb_error_clear(err);
-        object->is_damaged = true;
-        return CB_OK;
-    }
-    if (code != CB_OK)
-        return code;
-    return take_view(&repo->index, &view, err);
-}
-
-static cb_code see_pack(void *arg, const cb_object *object, cb_error *err)
-{
-    cb_index *index = arg;
-    uint8_t id[CB_PACK_ID_BYTES];
-    uint32_t number;
-    cb_code code;
-
-    if (!cb_key_parse_pack(object->key, id))
-        return CB_OK;
-    code = cb_index_pack(index, id, &number, err);
-    if (code != CB_OK)
-        return code;
-    index->packs[number].exists = true;
-    index->packs[number].size_bytes = object->size_bytes;
-    return CB_OK;
-}
-
-/* Packs that no index object names: of a run that is at work or died, or of a damaged object. */
-static cb_code adopt_pack(cb_repo *repo, uint32_t number, cb_error *err)
-{
-    cb_index *index = &repo->index;
-    cb_footer footer;
-    cb_code code = cb_footer_read(repo->store, repo->id, index->packs[number].id,
-                                  index->packs[number].size_bytes, repo->keys, &footer, err);
-
-    if (code == CB_NOT_FOUND) {
-        cb_error_clear(err);
-        index->packs[number].exists = false;
-        return CB_OK;
-    }
-    if (is_damage(code)) {
-        cb_event_text(repo->ctx, CB_EVENT_WARNING, "pack passed over: %s", err->message);
-        cb_error_clear(err);
-        return CB_OK;
-    }
-    for (size_t i = 0; i < footer.count && code == CB_OK; i++)
-        code = cb_index_add(index, number, &footer.entries[i], err);
-    if (code == CB_OK) {
-        index->packs[number].adopted = true;
-        index->packs[number].kind = footer.kind;
-        take_wrap(&index->packs[number], cb_footer_wrap(&footer));
-    }
-    cb_footer_free(&footer);
-    return code;
-}
-
-/*
- * Packs after the objects: what an object names exists by then, unless it was removed. A listing
- * costs a remote store a request for each thousand of packs, so there what objects name is taken
- * to exist (doomed packs are excluded by their lists, and who misses one asks for the listing),
- * and of what they do not name only the packs of our name's dead runs are looked for.
- */
-static cb_code take_listing(cb_repo *repo, cb_error *err)
-{
-    cb_index *index = &repo->index;
-    cb_code code = CB_OK;
-
-    index->packs_are_listed = repo->lists_packs;
-    if (repo->lists_packs)
-        return cb_store_list(repo->store, "pack/", see_pack, index, err);
-    for (size_t i = 0; i < index->pack_count; i++)
-        index->packs[i].exists = index->packs[i].indexed;
-    for (size_t i = 0; i < repo->orphan_count && code == CB_OK; i++) {
-        char prefix[CB_KEY_MAX];
-
-        code = cb_store_list(repo->store, cb_key_session_packs(prefix, repo->orphans[i]), see_pack,
-                             index, err);
-    }
-    return code;
-}
-
-static cb_code load_once(cb_repo *repo, cb_error *err)
-{
-    cb_index *index = &repo->index;
-    cb_code code;
-
-    cb_index_clear_entries(index);
-    free(index->objects);
-    index->objects = NULL;
-    code = cb_index_list(repo, &index->objects, &index->object_count, err);
-    index->object_capacity = index->object_count;
-    for (size_t i = 0; i < index->object_count && code == CB_OK; i++) {
-        code = cb_check_cancel(repo->ctx, err);
-        if (code == CB_OK)
-            code = load_object(repo, &index->objects[i], err);
-    }
-    if (code == CB_OK)
-        code = take_listing(repo, err);
-    for (size_t i = 0; i < index->pack_count && code == CB_OK; i++)
-        if (index->packs[i].exists && !index->packs[i].indexed)
-            code = adopt_pack(repo, (uint32_t)i, err);
-    if (code == CB_OK)
-        cb_index_sort(index);
-    return code;
-}
-
-cb_code cb_index_load_locked(cb_repo *repo, cb_error *err)
-{
-    for (int attempt = 1;; attempt++) {
-        cb_code code = load_once(repo, err);
-
-        if (code == CB_OK) {
-            repo->index_is_loaded = true;
-            repo->index_generation++;
-            return CB_OK;
-        }
-        repo->index_is_loaded = false;
-        cb_index_clear_entries(&repo->index);
-        if (code != CB_NOT_FOUND || attempt == LOAD_ATTEMPTS)
-            return cb_context(err, "loading the index");
-        cb_error_clear(err); /* merged between the listing and the read */
-    }
-}
-
-void cb_index_forget(cb_repo *repo)
-{
-    pthread_rwlock_wrlock(&repo->lock);
-    repo->index_is_loaded = false;
-    pthread_rwlock_unlock(&repo->lock);
-}
-
-static bool same_objects(const cb_index *index, const cb_index_object *objects, size_t count)
-{
-    if (count != index->object_count)
-        return false;
-    for (size_t i = 0; i < count; i++) /* both in order of their keys */
-        if (memcmp(objects[i].id, index->objects[i].id, CB_PACK_ID_BYTES) != 0)
-            return false;
-    return true;
-}
-
-cb_code cb_index_refresh(cb_repo *repo, bool *changed, cb_error *err)
-{
-    cb_index_object *objects;
-    size_t count;
-    cb_code code = cb_index_list(repo, &objects, &count, err);
-
-    *changed = false;
-    if (code != CB_OK)
-        return code;
-    pthread_rwlock_wrlock(&repo->lock);
-    if (!repo->index_is_loaded || !repo->index.packs_are_listed ||
-        !same_objects(&repo->index, objects, count)) {
-        repo->lists_packs = true; /* something was not where it should be */
-        code = cb_index_load_locked(repo, err);
-        *changed = true;
-    }
-    pthread_rwlock_unlock(&repo->lock);
-    free(objects);
-    return code;
-}
-
-cb_code cb_repo_load_index(cb_repo *repo, cb_error *err)
-{
-    cb_code code = CB_OK;
-
-    pthread_rwlock_wrlock(&repo->lock);
-    if (!repo->index_is_loaded)
-        code = cb_index_load_locked(repo, err);
-    pthread_rwlock_unlock(&repo->lock);
-    return code;
-}
-
-cb_code cb_repo_load_all(cb_repo *repo, cb_error *err)
-{
-    repo->lists_packs = true;
-    cb_index_forget(repo);
-    return cb_repo_load_index(repo, err);
 }
 
 /* ---- write ------------------------------------------------------------------------------ */
@@ -405,7 +171,7 @@ cb_code cb_index_object_collect(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES
     CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
     CB_CLEANUP(by_pack_free) by_pack groups = {0};
     cb_index_view view = {0};
-    cb_code code = read_object(repo, id, &raw, &view, err);
+    cb_code code = cb_index_object_read(repo, id, &raw, &view, err);
 
     *dropped = 0;
     if (code == CB_OK)

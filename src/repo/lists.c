@@ -5,6 +5,7 @@
  * rest. A verdict is never removed, so it may be read late; a suspect list may vanish once it is
  * judged, so it is read at once, and a vanished one sends us back to the listing.
  */
+#include "repo/fetch.h"
 #include "repo/repo_internal.h"
 
 #include <stdlib.h>
@@ -90,7 +91,10 @@ static cb_code read_list(cb_repo *repo, cb_reclaim_list *list, cb_error *err)
     cb_code code;
 
     cb_key_reclaim(key, list->number, list->has_verdict ? "verdict" : "suspect");
-    code = cb_object_read(repo, key, CB_OBJECT_BYTES_MAX, &raw, &view, err);
+    /* A verdict is for ever; that a list of suspects is still there must be asked. */
+    code = list->has_verdict
+               ? cb_object_read_kept(repo, key, 0, CB_OBJECT_BYTES_MAX, &raw, &view, err)
+               : cb_object_read(repo, key, CB_OBJECT_BYTES_MAX, &raw, &view, err);
     if (code == CB_OK)
         code = cb_object_expect(&view, list->has_verdict ? CB_OBJECT_VERDICT : CB_OBJECT_SUSPECT,
                                 key, err);

@@ -117,7 +117,7 @@ static bool is_gone(cb_repo *repo, const cb_manifest_ref *ref)
 static cb_code mark_manifest(walk *w, const cb_manifest_ref *ref, cb_error *err)
 {
     cb_manifest *manifest;
-    cb_code code = cb_manifest_load(w->repo, ref, &manifest, err);
+    cb_code code = cb_manifest_load_listed(w->repo, ref, &manifest, err);
 
     if (code == CB_NOT_FOUND) {
         cb_error_clear(err); /* removed between the listing and now: it needs nothing any more */
@@ -141,11 +141,11 @@ static cb_code mark_manifest(walk *w, const cb_manifest_ref *ref, cb_error *err)
 }
 
 /* Who is told that a backup is damaged is told how to get rid of it. */
-static void hint_last_resort(const cb_manifest_ref *ref, cb_error *err)
+static void hint_last_resort(cb_repo *repo, const cb_manifest_ref *ref, cb_error *err)
 {
     char key[CB_KEY_MAX];
 
-    cb_key_manifest(key, ref->name, ref->number, ref->label);
+    cb_ref_key(repo, ref, key);
     err->hint[0] = '\0'; /* of the part that is damaged: it says less */
     cb_hint(err,
             "No space is given back while a backup cannot be read. Bring the repository's files "
@@ -162,7 +162,7 @@ static cb_code check_tombstone(cb_repo *repo, const cb_manifest_ref *ref, cb_err
     cb_object_view view;
     cb_code code;
 
-    cb_key_manifest(key, ref->name, ref->number, ref->label);
+    cb_ref_key(repo, ref, key);
     code = cb_object_read(repo, key, CB_SMALL_OBJECT_MAX, &raw, &view, err);
     if (code == CB_NOT_FOUND) {
         cb_error_clear(err);
@@ -188,7 +188,7 @@ cb_code cb_live_collect(cb_repo *repo, cb_id_set *live, cb_error *err)
         code = keys[i].is_tombstone ? check_tombstone(repo, &keys[i].ref, err)
                                     : mark_manifest(&w, &keys[i].ref, err);
         if (code == CB_CORRUPT)
-            hint_last_resort(&keys[i].ref, err);
+            hint_last_resort(repo, &keys[i].ref, err);
     }
     free(keys);
     return code;

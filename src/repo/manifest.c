@@ -2,6 +2,7 @@
  * The manifest: what a backup says of itself, and where its item table is. The create of its
  * object is the commit of the backup. A tombstone takes its key for ever.
  */
+#include "repo/fetch.h"
 #include "repo/repo_internal.h"
 
 #include <stdio.h>
@@ -367,9 +368,14 @@ void cb_manifest_free(cb_manifest *manifest)
     free(manifest);
 }
 
+static cb_code load(cb_repo *repo, const cb_manifest_ref *ref, bool is_listed, cb_manifest **out,
+                    cb_error *err);
+
 /* ---- list ------------------------------------------------------------------------------- */
 
 typedef struct scan {
+    const cb_repo *repo;
+    const char *name; /* NULL: all */
     cb_manifest_key *keys;
     size_t count;
     size_t capacity;
@@ -379,9 +385,14 @@ static cb_code scan_key(void *arg, const cb_object *object, cb_error *err)
 {
     scan *s = arg;
     cb_manifest_key found = {.size_bytes = object->size_bytes};
+    char name[CB_NAME_MAX + 1];
     cb_code code = CB_OK;
 
-    if (!cb_key_parse_manifest(object->key, found.ref.name, &found.ref.number, found.ref.label))
+    if (!cb_key_parse_manifest(object->key, name, &found.ref.number, found.ref.label))
+        return CB_OK;
+    if (s->name != NULL)
+        snprintf(found.ref.name, sizeof(found.ref.name), "%s", s->name);
+    else if (!cb_name_from_key(s->repo, name, found.ref.name))
         return CB_OK;
     /* A tombstone is a frame around nothing, and nothing else is as short. */
     found.is_tombstone = object->size_bytes == CB_OBJECT_FRAME_BYTES + strlen(object->key);
@@ -406,14 +417,15 @@ static int compare_keys(const void *a, const void *b)
 cb_code cb_manifest_scan(cb_repo *repo, const char *name, cb_manifest_key **out, size_t *count,
                          cb_error *err)
 {
-    scan s = {0};
+    scan s = {.repo = repo, .name = name};
     char prefix[CB_KEY_MAX] = "manifest/";
+    char key_name[CB_NAME_MAX + 1];
     cb_code code;
 
     *out = NULL;
     *count = 0;
     if (name != NULL)
-        snprintf(prefix, sizeof(prefix), "manifest/%s/", name);
+        snprintf(prefix, sizeof(prefix), "manifest/%s/", cb_name_key(repo, name, key_name));
     code = cb_store_list(repo->store, prefix, scan_key, &s, err);
     if (code != CB_OK) {
         free(s.keys);
@@ -423,6 +435,48 @@ cb_code cb_manifest_scan(cb_repo *repo, const char *name, cb_manifest_key **out,
         qsort(s.keys, s.count, sizeof(*s.keys), compare_keys);
     *out = s.keys;
     *count = s.count;
+    return CB_OK;
+}
+
+static int compare_refs(const void *a, const void *b)
+{
+    const cb_manifest_ref *left = a;
+    const cb_manifest_ref *right = b;
+    int order = strcmp(left->name, right->name);
+
+    if (order != 0)
+        return order;
+    return left->number < right->number ? -1 : left->number > right->number;
+}
+
+/* Of an encrypted repository: from hashes to names, as the names' own objects say them, or else a
+   manifest. */
+static cb_code name_refs(cb_repo *repo, cb_manifest_ref *refs, size_t count, cb_error *err)
+{
+    for (size_t from = 0, end; from < count; from = end) {
+        char name[CB_NAME_MAX + 1];
+        cb_manifest *manifest;
+        cb_error quiet = {0};
+        cb_code code;
+
+        for (end = from; end < count && strcmp(refs[end].name, refs[from].name) == 0; end++)
+            ;
+        memcpy(name, refs[from].name, sizeof(name));
+        code = cb_name_resolve(repo, name, err);
+        if (code != CB_OK)
+            return code;
+        for (size_t i = end; i > from && name[0] == '~' && repo->keys->can_read; i--) {
+            if (load(repo, &refs[i - 1], true, &manifest, &quiet) != CB_OK)
+                continue;
+            snprintf(name, sizeof(name), "%s", manifest->name);
+            cb_name_remember(repo, name);
+            cb_manifest_free(manifest);
+        }
+        for (size_t i = from; i < end; i++)
+            memcpy(refs[i].name, name, sizeof(name));
+    }
+    if (count > 0)
+        qsort(refs, count, sizeof(*refs), compare_refs);
     return CB_OK;
 }
 
@@ -446,29 +500,44 @@ cb_code cb_manifest_list(cb_repo *repo, const char *name, cb_manifest_ref **out,
         if (!keys[i].is_tombstone)
             (*out)[(*count)++] = keys[i].ref;
     free(keys);
-    return CB_OK;
+    if (repo->keys == NULL || name != NULL)
+        return CB_OK;
+    code = name_refs(repo, *out, *count, err);
+    if (code != CB_OK) {
+        free(*out);
+        *out = NULL;
+        *count = 0;
+    }
+    return code;
 }
 
 /* ---- load ------------------------------------------------------------------------------- */
 
 /* The manifest must be the one whose key it was read from, not only a whole one. */
-static cb_code check_ref(const cb_manifest *m, const cb_manifest_ref *ref, cb_error *err)
+static cb_code check_ref(const cb_repo *repo, const cb_manifest *m, const cb_manifest_ref *ref,
+                         cb_error *err)
 {
-    if (strcmp(m->name, ref->name) != 0 || strcmp(m->label, ref->label) != 0 ||
-        m->number != ref->number)
+    char said[CB_NAME_MAX + 1];
+    char wanted[CB_NAME_MAX + 1];
+
+    if (!cb_is_name(m->name) ||
+        strcmp(cb_name_key(repo, m->name, said), cb_name_key(repo, ref->name, wanted)) != 0 ||
+        strcmp(m->label, ref->label) != 0 || m->number != ref->number)
         return cb_fail(err, CB_CORRUPT, "it says that it is %s@%s", m->name, m->label);
     return CB_OK;
 }
 
-static cb_code load(cb_repo *repo, const cb_manifest_ref *ref, cb_manifest **out, cb_error *err)
+static cb_code load(cb_repo *repo, const cb_manifest_ref *ref, bool is_listed, cb_manifest **out,
+                    cb_error *err)
 {
     CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
     char key[CB_KEY_MAX];
     cb_object_view view;
     cb_code code;
 
-    cb_key_manifest(key, ref->name, ref->number, ref->label);
-    code = cb_object_read(repo, key, CB_MANIFEST_BYTES_MAX, &raw, &view, err);
+    cb_ref_key(repo, ref, key);
+    code = is_listed ? cb_object_read_kept(repo, key, 0, CB_MANIFEST_BYTES_MAX, &raw, &view, err)
+                     : cb_object_read(repo, key, CB_MANIFEST_BYTES_MAX, &raw, &view, err);
     if (code == CB_OK && view.kind == CB_OBJECT_TOMBSTONE)
         code = cb_fail(err, CB_NOT_FOUND, "it was removed");
     if (code == CB_NOT_FOUND) {
@@ -482,7 +551,7 @@ static cb_code load(cb_repo *repo, const cb_manifest_ref *ref, cb_manifest **out
         code = cb_manifest_parse(view.payload, out, NULL, err);
     if (code != CB_OK)
         return code;
-    code = check_ref(*out, ref, err);
+    code = check_ref(repo, *out, ref, err);
     if (code != CB_OK) {
         cb_manifest_free(*out);
         *out = NULL;
@@ -490,14 +559,14 @@ static cb_code load(cb_repo *repo, const cb_manifest_ref *ref, cb_manifest **out
     return code;
 }
 
-cb_code cb_manifest_load(cb_repo *repo, const cb_manifest_ref *ref, cb_manifest **out,
-                         cb_error *err)
+static cb_code load_and_explain(cb_repo *repo, const cb_manifest_ref *ref, bool is_listed,
+                                cb_manifest **out, cb_error *err)
 {
     char key[CB_KEY_MAX];
-    cb_code code = load(repo, ref, out, err);
+    cb_code code = load(repo, ref, is_listed, out, err);
 
     if (code == CB_CORRUPT) {
-        cb_key_manifest(key, ref->name, ref->number, ref->label);
+        cb_ref_key(repo, ref, key);
         cb_hint(err,
                 "Bring '%s' back from a copy of the repository. As last resort remove that file: "
                 "it gives this backup up and leaves all others. See doc/recovery.md.",
@@ -507,14 +576,23 @@ cb_code cb_manifest_load(cb_repo *repo, const cb_manifest_ref *ref, cb_manifest 
         *out = NULL;
         return cb_context(err, "backup %s@%s", ref->name, ref->label);
     }
-    (*out)->load_number = ++repo->manifest_loads;
     return CB_OK;
+}
+
+cb_code cb_manifest_load(cb_repo *repo, const cb_manifest_ref *ref, cb_manifest **out,
+                         cb_error *err)
+{
+    cb_code code = load_and_explain(repo, ref, false, out, err);
+
+    if (code == CB_OK)
+        (*out)->load_number = ++repo->manifest_loads;
+    return code;
 }
 
 cb_code cb_manifest_load_listed(cb_repo *repo, const cb_manifest_ref *ref, cb_manifest **out,
                                 cb_error *err)
 {
-    return cb_manifest_load(repo, ref, out, err);
+    return load_and_explain(repo, ref, true, out, err);
 }
 
 /* ---- verified --------------------------------------------------------------------------- */
@@ -533,7 +611,7 @@ cb_code cb_manifest_verified(cb_repo *repo, const cb_manifest_ref *ref, int64_t 
     cb_code code;
 
     *out_us = 0;
-    cb_key_verified(key, ref->name, ref->number, ref->label);
+    cb_ref_verified_key(repo, ref, key);
     code = cb_object_read(repo, key, CB_SMALL_OBJECT_MAX, &raw, &view, err);
     if (code == CB_OK)
         code = cb_object_expect(&view, CB_OBJECT_VERIFIED, key, err);
@@ -559,7 +637,7 @@ cb_code cb_manifest_set_verified(cb_repo *repo, const cb_manifest_ref *ref, int6
 
     if (code != CB_OK)
         return code;
-    cb_key_verified(key, ref->name, ref->number, ref->label);
+    cb_ref_verified_key(repo, ref, key);
     return cb_object_write(repo, CB_OBJECT_VERIFIED, key, CB_PUT_REPLACE, cb_buf_bytes(&payload),
                            err);
 }

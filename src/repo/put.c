@@ -6,6 +6,7 @@
  * A chunk is entered as known before it is stored, so that two threads which put the same one store
  * it once. The promise is kept by failing the whole session when any pack fails.
  */
+#include "repo/fetch.h"
 #include "repo/session_internal.h"
 
 enum { PENDING_CHUNKS_MAX = 1 << 17, ADOPT_CHUNKS_MAX = 1 << 17, META_BYTES_REMOTE = 16 << 20 };
@@ -41,9 +42,10 @@ static cb_code prepare_usable(cb_session *session, cb_error *err)
 /* Under session->lock and the repository's lock for reading. */
 static bool find_usable(const cb_session *session, const cb_hash *id)
 {
+    cb_index_entry entry[CB_COPIES_MAX];
     size_t count;
-    const cb_index_entry *entry = cb_index_find(&session->repo->index, id, &count);
 
+    cb_index_look(&session->repo->index, id, entry, &count);
     for (size_t i = 0; i < count; i++)
         if (entry[i].pack < session->usable_count && session->usable[entry[i].pack])
             return true;
@@ -136,8 +138,8 @@ static cb_code write_pending(cb_session *session, cb_error *err)
 static cb_code note_pack(cb_session *session, const cb_pack_writer *pack, cb_index_builder *full,
                          cb_error *err)
 {
-    cb_code code = cb_index_builder_add(&session->pending, pack->id, pack->kind,
-                                        cb_pack_wrap(pack), pack->entries, pack->count, err);
+    cb_code code = cb_index_builder_add(&session->pending, pack->id, pack->kind, cb_pack_wrap(pack),
+                                        pack->entries, pack->count, err);
 
     session->pending_bytes += pack->size_bytes;
     if (code != CB_OK ||
@@ -302,8 +304,8 @@ static cb_code open_pack(cb_session *session, cb_pack_kind kind, cb_error *err)
 
     memcpy(id, session->id, CB_PACK_ID_BYTES / 2);
     cb_random(session->repo->ctx, id + CB_PACK_ID_BYTES / 2, CB_PACK_ID_BYTES / 2);
-    return cb_pack_begin(session->repo->store, session->repo->id, id, kind, session->repo->keys,
-                         &session->filling[kind - CB_PACK_DATA], err);
+    return cb_pack_begin(cb_fetch_store_for(session->repo, kind), session->repo->id, id, kind,
+                         session->repo->keys, &session->filling[kind - CB_PACK_DATA], err);
 }
 
 static cb_code append_locked(cb_session *session, cb_pack_kind kind, cb_pack_entry *entry,

@@ -166,6 +166,7 @@ static cb_code is_settled(cb_repo *repo, const cb_session_info *info, bool *out,
 {
     cb_session_open_record record;
     char name[CB_NAME_MAX + 1];
+    char key_name[CB_NAME_MAX + 1];
     char label[CB_REF_LABEL_MAX];
     uint64_t number;
     int64_t now_us;
@@ -182,7 +183,7 @@ static cb_code is_settled(cb_repo *repo, const cb_session_info *info, bool *out,
     }
     if (code == CB_OK && record.manifest_key[0] != '\0' &&
         (!cb_key_parse_manifest(record.manifest_key, name, &number, label) ||
-         number != info->number || strcmp(name, info->name) != 0))
+         number != info->number || strcmp(name, cb_name_key(repo, info->name, key_name)) != 0))
         return cb_fail(err, CB_CORRUPT, "session %" PRIu64 " of '%s' names the manifest '%s'",
                        info->number, info->name, record.manifest_key);
     if (code == CB_OK)
@@ -193,7 +194,7 @@ static cb_code is_settled(cb_repo *repo, const cb_session_info *info, bool *out,
         return give_up(repo, &record, err);
     *out = false;
     snprintf(who, 256, "process %" PRId64 " on host '%.60s', at work on '%s'", record.process.pid,
-             record.process.host, info->name);
+             record.process.host, record.name[0] != '\0' ? record.name : info->name);
     return CB_OK;
 }
 

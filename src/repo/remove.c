@@ -29,7 +29,7 @@ cb_code cb_manifest_remove(cb_repo *repo, const cb_manifest_ref *ref, cb_error *
     cb_error quiet = {0};
     cb_code code = may_be_freed(repo, ref, &is_free, err);
 
-    cb_key_manifest(key, ref->name, ref->number, ref->label);
+    cb_ref_key(repo, ref, key);
     if (code == CB_OK && is_free)
         code = cb_store_remove(repo->store, key, err);
     else if (code == CB_OK)
@@ -38,7 +38,7 @@ cb_code cb_manifest_remove(cb_repo *repo, const cb_manifest_ref *ref, cb_error *
     if (code != CB_OK)
         return cb_context(err, "removing backup %s@%s", ref->name, ref->label);
     /* A note about a backup that is gone harms nobody. */
-    cb_key_verified(key, ref->name, ref->number, ref->label);
+    cb_ref_verified_key(repo, ref, key);
     cb_ignore(cb_store_remove(repo->store, key, &quiet));
     return CB_OK;
 }

@@ -3,6 +3,7 @@
  * and the only one but for the first key: a crash leaves a place that still counts as empty, or a
  * whole repository.
  */
+#include "repo/fetch.h"
 #include "repo/slot.h"
 
 #include <stdlib.h>
@@ -36,7 +37,10 @@ cb_code cb_object_write(cb_repo *repo, cb_object_kind kind, const char *key, cb_
 
     if (code != CB_OK)
         return code;
-    return cb_store_put_bytes(repo->store, key, mode, cb_buf_bytes(&raw), err);
+    code = cb_store_put_bytes(repo->store, key, mode, cb_buf_bytes(&raw), err);
+    if (code == CB_OK && kind == CB_OBJECT_INDEX) /* read again by the next run */
+        cb_cache_put(cb_fetch_cache(repo), key, 0, cb_buf_bytes(&raw));
+    return code;
 }
 
 cb_repo_worker *cb_repo_worker_of(cb_repo_worker *workers, unsigned worker)
@@ -317,6 +321,12 @@ cb_code cb_repo_open_with(cb_ctx *ctx, cb_store *store, const cb_unlock *unlock,
         return code;
     }
     set_facts(repo);
+    code = cb_fetch_begin(repo, err);
+    if (code != CB_OK) {
+        repo->store = NULL; /* still the caller's */
+        cb_repo_close(repo);
+        return code;
+    }
     *out = repo;
     return CB_OK;
 }
@@ -325,11 +335,13 @@ void cb_repo_close(cb_repo *repo)
 {
     if (repo == NULL)
         return;
+    cb_fetch_end(repo);
     for (unsigned i = 0; i <= CB_WORKERS_MAX; i++)
         cb_repo_worker_free(&repo->workers[i]);
     cb_index_free(&repo->index);
     cb_keys_free(repo->keys);
     cb_repo_forget_keys(repo);
+    free(repo->known_names);
     free(repo->damaged);
     free(repo->orphans);
     pthread_rwlock_destroy(&repo->lock);

@@ -298,6 +298,10 @@ typedef struct cb_location {
 /* The pack's key, for messages. */
 void cb_repo_pack_name(cb_repo *repo, uint32_t pack, char out[CB_KEY_MAX]);
 
+/* From now on nothing is taken from what this machine keeps of a remote repository: for those who
+   ask whether the repository itself is sound. */
+void cb_repo_read_afresh(cb_repo *repo);
+
 /* Load the index if it was not yet. Any of the calls below does it too. */
 CB_MUST_USE cb_code cb_repo_load_index(cb_repo *repo, cb_error *err);
 CB_MUST_USE cb_code cb_repo_locate(cb_repo *repo, const cb_hash *id, cb_location *out,

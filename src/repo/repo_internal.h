@@ -43,6 +43,7 @@ typedef struct cb_kept_pack_key {
 
 struct cb_repo {
     cb_ctx *ctx;
+    struct cb_fetch *fetch; /* fetch.h */
     cb_store *store;
     uint8_t id[CB_REPO_ID_BYTES];
     cb_keys *keys; /* NULL: not encrypted */
@@ -52,6 +53,8 @@ struct cb_repo {
     cb_repo_facts facts;
     atomic_uint_least64_t manifest_loads; /* how many manifests were read whole so far */
     bool is_remote;                       /* a request costs a round trip */
+    bool needs_flat;  /* the whole index in memory, from the repository alone; sticky */
+    bool has_no_base; /* it failed: without a file on this machine */
     bool lists_packs; /* the index is loaded with a listing of all packs; sticky once needed */
     uint8_t (*orphans)[CB_PACK_ID_BYTES / 2]; /* of dead runs, whose packs may be in no object */
     size_t orphan_count, orphan_capacity;
@@ -64,6 +67,9 @@ struct cb_repo {
     uint64_t index_generation; /* counts the loads, and what else changes which packs are usable */
     uint8_t (*damaged)[CB_PACK_ID_BYTES]; /* packs of which a chunk was read and was wrong */
     size_t damaged_count, damaged_capacity;
+
+    char (*known_names)[CB_NAME_MAX + 1]; /* of an encrypted repository; of the opening thread */
+    size_t known_count, known_capacity;
 
     pthread_mutex_t key_lock; /* guards what follows */
     cb_kept_pack_key kept[CB_KEPT_PACK_KEYS];
@@ -99,6 +105,28 @@ void cb_repo_worker_free(cb_repo_worker *worker);
 
 /* Is it known to hold damage? Under repo->lock. No session relies upon such a pack any more. */
 bool cb_repo_pack_is_damaged(const cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES]);
+
+/* ---- names in keys ---- */
+
+/*
+ * What stands for a name in keys: the name itself, or in an encrypted repository its keyed hash in
+ * hex. There a scan of all names knows only the hash, and calls it "~HASH": that is taken here too.
+ * Our own names ("~reclaim") stand for themselves.
+ */
+const char *cb_name_key(const cb_repo *repo, const char *name, char out[CB_NAME_MAX + 1]);
+/* The way back, as far as it goes without reading; false: no release of ours made that. */
+bool cb_name_from_key(const cb_repo *repo, const char *key_name, char out[CB_NAME_MAX + 1]);
+
+const char *cb_ref_key(const cb_repo *repo, const cb_manifest_ref *ref, char out[CB_KEY_MAX]);
+const char *cb_ref_verified_key(const cb_repo *repo, const cb_manifest_ref *ref,
+                                char out[CB_KEY_MAX]);
+const char *cb_session_object_key(const cb_repo *repo, const char *name, uint64_t number,
+                                  const char *what, char out[CB_KEY_MAX]);
+
+/* What the object of "~HASH" says that the name is; it stays as it is when nobody can tell. */
+CB_MUST_USE cb_code cb_name_resolve(cb_repo *repo, char name[CB_NAME_MAX + 1], cb_error *err);
+/* Remember that a manifest told us. */
+void cb_name_remember(cb_repo *repo, const char *name);
 
 /* ---- manifests ---- */
 
@@ -141,6 +169,7 @@ typedef struct cb_session_open_record {
     int64_t started_us;
     int64_t stale_limit_us;
     char manifest_key[CB_KEY_MAX]; /* "" for sessions that commit no manifest */
+    char name[CB_NAME_MAX + 1];    /* in an encrypted repository, whose keys do not tell it */
 } cb_session_open_record;
 
 CB_MUST_USE cb_code cb_session_open_render(const cb_session_open_record *record, cb_buf *into,
@@ -198,7 +227,7 @@ CB_MUST_USE cb_code cb_index_load_locked(cb_repo *repo, cb_error *err);
    that were read. */
 CB_MUST_USE cb_code cb_index_refresh(cb_repo *repo, bool *changed, cb_error *err);
 void cb_index_forget(cb_repo *repo); /* the next use loads it anew */
-/* Load it anew, with a listing of all packs: for those who remove. */
+/* Load it anew and whole into memory, with a listing of all packs: for those who remove. */
 CB_MUST_USE cb_code cb_repo_load_all(cb_repo *repo, cb_error *err);
 
 /* Write what the builder holds as one new index object whose id begins with `session_id`. */
@@ -216,6 +245,10 @@ CB_MUST_USE cb_code cb_index_object_collect(cb_repo *repo, const uint8_t id[CB_P
 bool cb_index_wants_merge(const cb_repo *repo, const size_t *written, size_t written_count);
 /* One merge of eight objects of a level, if there are as many. */
 CB_MUST_USE cb_code cb_index_merge(cb_repo *repo, const uint8_t *session_id, cb_error *err);
+
+/* Read and check one; `view` borrows from `raw`. */
+CB_MUST_USE cb_code cb_index_object_read(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES],
+                                         cb_buf *raw, cb_index_view *view, cb_error *err);
 
 /* List index/ into an array that the caller frees. */
 CB_MUST_USE cb_code cb_index_list(cb_repo *repo, cb_index_object **out, size_t *count,

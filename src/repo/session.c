@@ -51,7 +51,7 @@ static void *beat(void *arg)
             break;
         pthread_mutex_unlock(&session->beat_lock);
         snprintf(what, sizeof(what), "beat-%llu", (unsigned long long)number++);
-        cb_key_session(key, session->name, session->number, what);
+        cb_session_object_key(session->repo, session->name, session->number, what, key);
         /* A missed beat costs nothing; sixty in a row mean that others take us for dead. */
         cb_ignore(cb_object_write(session->repo, CB_OBJECT_BEAT, key, CB_PUT_NEW,
                                   cb_bytes_of("", 0), &err));
@@ -94,7 +94,7 @@ void cb_session_write_end(cb_session *session)
     if (!session->is_open || session->has_ended || session->may_have_commit)
         return;
     session->has_ended = true;
-    cb_key_session(key, session->name, session->number, "end");
+    cb_session_object_key(session->repo, session->name, session->number, "end", key);
     /* Without it the session counts as dead once it is stale: later, but as good. */
     cb_ignore(
         cb_object_write(session->repo, CB_OBJECT_END, key, CB_PUT_NEW, cb_bytes_of("", 0), &err));
@@ -140,10 +140,12 @@ static cb_code create_open(cb_session *session, cb_error *err)
     record.started_us = session->request.started_us;
     record.stale_limit_us = STALE_LIMIT_US;
     memcpy(record.manifest_key, session->manifest_key, sizeof(record.manifest_key));
+    if (session->repo->keys != NULL)
+        memcpy(record.name, session->name, sizeof(record.name));
     code = cb_session_open_render(&record, &payload, err);
     if (code != CB_OK)
         return code;
-    cb_key_session(key, session->name, session->number, "open");
+    cb_session_object_key(session->repo, session->name, session->number, "open", key);
     code = cb_object_write(session->repo, CB_OBJECT_SESSION, key, CB_PUT_NEW,
                            cb_buf_bytes(&payload), err);
     if (code == CB_EXISTS) {
@@ -190,6 +192,7 @@ static cb_code list_manifests(cb_session *session, bool *clash, cb_error *err)
 static cb_code choose(cb_session *session, unsigned *suffix, cb_error *err)
 {
     cb_session_info *infos = NULL;
+    char name[CB_NAME_MAX + 1];
     bool ignored;
     size_t count;
     cb_code code = CB_OK;
@@ -216,7 +219,8 @@ static cb_code choose(cb_session *session, unsigned *suffix, cb_error *err)
     choose_label(session, session->keys, count, suffix);
     session->manifest_key[0] = '\0';
     if (session->name[0] != '~')
-        cb_key_manifest(session->manifest_key, session->name, session->number, session->label);
+        cb_key_manifest(session->manifest_key, cb_name_key(session->repo, session->name, name),
+                        session->number, session->label);
     return CB_OK;
 }
 

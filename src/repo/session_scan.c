@@ -19,9 +19,12 @@ enum {
     F_STARTED = 6,
     F_MANIFEST_KEY = 7,
     F_STALE_LIMIT = 8,
+    F_NAME = 9,
 };
 
 typedef struct scan {
+    const cb_repo *repo;
+    const char *name; /* NULL: all */
     cb_session_info *infos;
     size_t count;
     size_t capacity;
@@ -48,13 +51,26 @@ static cb_code info_for(scan *s, const cb_session_key *key, cb_session_info **ou
     return CB_OK;
 }
 
+/* From what stands in the key to the name we know it by. */
+static bool translate(const scan *s, cb_session_key *key)
+{
+    char name[CB_NAME_MAX + 1];
+
+    if (s->name != NULL)
+        snprintf(name, sizeof(name), "%s", s->name);
+    else if (!cb_name_from_key(s->repo, key->name, name))
+        return false;
+    memcpy(key->name, name, sizeof(name));
+    return true;
+}
+
 static cb_code see_session(void *arg, const cb_object *object, cb_error *err)
 {
     cb_session_key key;
     cb_session_info *info;
     cb_code code;
 
-    if (!cb_key_parse_session(object->key, &key))
+    if (!cb_key_parse_session(object->key, &key) || !translate(arg, &key))
         return CB_OK;
     code = info_for(arg, &key, &info, err);
     if (code != CB_OK)
@@ -86,14 +102,15 @@ static int compare_infos(const void *a, const void *b)
 cb_code cb_session_scan(cb_repo *repo, const char *name, cb_session_info **out, size_t *count,
                         cb_error *err)
 {
-    scan s = {0};
+    scan s = {.repo = repo, .name = name};
     char prefix[CB_KEY_MAX] = "session/";
+    char key_name[CB_NAME_MAX + 1];
     cb_code code;
 
     *out = NULL;
     *count = 0;
     if (name != NULL)
-        snprintf(prefix, sizeof(prefix), "session/%s/", name);
+        snprintf(prefix, sizeof(prefix), "session/%s/", cb_name_key(repo, name, key_name));
     code = cb_store_list(repo->store, prefix, see_session, &s, err);
     if (code != CB_OK) {
         free(s.infos);
@@ -126,6 +143,8 @@ cb_code cb_session_open_render(const cb_session_open_record *record, cb_buf *int
         code = cb_field_put_text(into, F_MANIFEST_KEY, record->manifest_key, err);
     if (code == CB_OK)
         code = cb_field_put_i64(into, F_STALE_LIMIT, record->stale_limit_us, err);
+    if (code == CB_OK && record->name[0] != '\0')
+        code = cb_field_put_text(into, F_NAME, record->name, err);
     return code;
 }
 
@@ -163,6 +182,8 @@ static cb_code take_field(cb_session_open_record *out, const cb_field *field, cb
         return cb_field_i64(field, &out->started_us, err);
     case F_MANIFEST_KEY:
         return take_text(field, out->manifest_key, sizeof(out->manifest_key), err);
+    case F_NAME:
+        return take_text(field, out->name, sizeof(out->name), err);
     case F_STALE_LIMIT:
         return cb_field_i64(field, &out->stale_limit_us, err);
     }
@@ -197,7 +218,7 @@ cb_code cb_session_open_read(cb_repo *repo, const char *name, uint64_t number,
     cb_object_view view;
     cb_code code;
 
-    cb_key_session(key, name, number, "open");
+    cb_session_object_key(repo, name, number, "open", key);
     code = cb_object_read(repo, key, CB_SMALL_OBJECT_MAX, &raw, &view, err);
     if (code == CB_OK)
         code = cb_object_expect(&view, CB_OBJECT_SESSION, key, err);

@@ -171,7 +171,7 @@ static cb_code remove_beats(cb_repo *repo, const cb_session_info *info, cb_error
     char prefix[CB_KEY_MAX];
     cb_code code;
 
-    cb_key_session(prefix, info->name, info->number, "beat-");
+    cb_session_object_key(repo, info->name, info->number, "beat-", prefix);
     code = cb_store_list(repo->store, prefix, see_beat, &list, err);
     for (size_t i = 0; i < list.count && code == CB_OK; i++) {
         code = cb_check_cancel(repo->ctx, err);
@@ -188,11 +188,11 @@ static cb_code remove_session(cb_repo *repo, const cb_session_info *info, cb_err
     cb_code code = info->has_beats ? remove_beats(repo, info, err) : CB_OK;
 
     if (code == CB_OK && info->has_open)
-        code = cb_store_remove(repo->store, cb_key_session(key, info->name, info->number, "open"),
-                               err);
+        code = cb_store_remove(
+            repo->store, cb_session_object_key(repo, info->name, info->number, "open", key), err);
     if (code == CB_OK && info->has_ended)
-        code =
-            cb_store_remove(repo->store, cb_key_session(key, info->name, info->number, "end"), err);
+        code = cb_store_remove(
+            repo->store, cb_session_object_key(repo, info->name, info->number, "end", key), err);
     return code;
 }
 

@@ -233,10 +233,28 @@ static void note_fetched(stream *s, const segment *range)
         s->fetched = end_of(range);
 }
 
+static void *fetch_ahead(void *arg);
+
+/* Signals are for the caller's threads. Fewer threads than wanted are no failure. */
+static bool start_threads(cb_readahead *ra)
+{
+    sigset_t all, before;
+
+    if (ra->thread_count > 0 || ra->limits.threads == 0)
+        return ra->thread_count > 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (ra->thread_count < ra->limits.threads && ra->thread_count < THREADS_MAX &&
+           pthread_create(&ra->threads[ra->thread_count], NULL, fetch_ahead, ra) == 0)
+        ra->thread_count++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ra->thread_count > 0;
+}
+
 /* Queue the windows that come next. */
 static void look_ahead(cb_readahead *ra, stream *s)
 {
-    if (ra->thread_count == 0 || s->window < WINDOW_FIRST)
+    if (s->window < WINDOW_FIRST || !start_threads(ra))
         return;
     if (s->fetched < s->position)
         s->fetched = s->position;
@@ -438,19 +456,6 @@ cb_code cb_readahead_get(cb_readahead *ra, const char *key, uint64_t object_byte
 
 /* ---- begin and end ----------------------------------------------------------------------- */
 
-/* Signals are for the caller's threads. Fewer threads than wanted are no failure. */
-static void start_threads(cb_readahead *ra)
-{
-    sigset_t all, before;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (ra->thread_count < ra->limits.threads && ra->thread_count < THREADS_MAX &&
-           pthread_create(&ra->threads[ra->thread_count], NULL, fetch_ahead, ra) == 0)
-        ra->thread_count++;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
 cb_code cb_readahead_new(cb_store *store, const cb_readahead_limits *limits, cb_readahead **out,
                          cb_error *err)
 {
@@ -467,7 +472,6 @@ cb_code cb_readahead_new(cb_store *store, const cb_readahead_limits *limits, cb_
         ra->limits.window_bytes = WINDOW_BYTES;
     pthread_mutex_init(&ra->lock, NULL);
     pthread_cond_init(&ra->changed, NULL);
-    start_threads(ra);
     *out = ra;
     return CB_OK;
 }

@@ -26,7 +26,7 @@ void test_temp_remove(const char *path)
 
 cb_ctx *test_ctx_new(void)
 {
-    cb_settings settings = {.jobs = 2};
+    cb_settings settings = {.jobs = 2, .cache_directory = "/dev/null"};
     cb_error err = {0};
     cb_ctx *ctx;
 

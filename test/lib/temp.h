@@ -11,7 +11,7 @@
 void test_temp_make(char path[256]);
 void test_temp_remove(const char *path);
 
-/* A context with quiet sink; failures exit the test. */
+/* A context with quiet sink, and without a cache on this machine; failures exit the test. */
 cb_ctx *test_ctx_new(void);
 
 #endif
