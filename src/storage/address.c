@@ -1,58 +1,39 @@
 /*
- * address.c - which store an address means. A place is a path unless it begins with a scheme.
+ * address.c - the store behind an address.
  */
-#include "base/text.h"
-#include "storage/storage.h"
+#include "storage/place.h"
 
-/* Length of "word" in "word://...", else 0. */
-static size_t scheme_length(const char *address)
+#include <stdlib.h>
+
+static void place_free(cb_place **place)
 {
-    size_t length =
-        strspn(address, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
-
-    return length > 0 && cb_has_prefix(address + length, "://") ? length : 0;
-}
-
-static bool is_scheme(const char *address, size_t length, const char *scheme)
-{
-    return strlen(scheme) == length && strncmp(address, scheme, length) == 0;
-}
-
-static cb_code refuse_scheme(const char *address, size_t length, cb_error *err)
-{
-    static const char *const object_stores[] = {"s3", "s3c", "gs", "az"};
-
-    for (size_t i = 0; i < CB_LENGTH(object_stores); i++) {
-        if (!is_scheme(address, length, object_stores[i]))
-            continue;
-        cb_fail(err, CB_UNSUPPORTED, "the store of '%s' is not built into this program yet",
-                address);
-        cb_hint(err, "Use a path or file:///path as the place.");
-        return err->code;
-    }
-    cb_fail(err, CB_USAGE, "'%s' begins with '%.*s://', which is no known kind of place", address,
-            (int)length, address);
-    cb_hint(err, "Write a path, or file:///path.");
-    return err->code;
+    free(*place);
 }
 
 cb_code cb_store_open(cb_ctx *ctx, const char *address, bool make, cb_store **out, cb_error *err)
 {
-    size_t length = scheme_length(address);
-    const char *path = address;
+    CB_CLEANUP(place_free) cb_place *place = NULL;
+    cb_code code;
 
     *out = NULL;
-    if (length > 0 && !is_scheme(address, length, "file"))
-        return refuse_scheme(address, length, err);
-    if (length > 0) {
-        path = address + strlen("file://");
-        if (path[0] != '/') {
-            cb_fail(err, CB_USAGE, "'%s' names another host", address);
-            cb_hint(err, "Write file:///path with three slashes.");
-            return err->code;
-        }
+    /* A plain path needs no taking apart, and may be longer than an address. */
+    if (address[0] != '\0' && strstr(address, "://") == NULL)
+        return cb_file_store_open(ctx, address, make, out, err);
+    place = malloc(sizeof(*place));
+    if (place == NULL)
+        return cb_fail_memory(err, sizeof(*place));
+    code = cb_place_parse(ctx, address, place, err);
+    if (code != CB_OK)
+        return code;
+    switch (place->kind) {
+    case CB_PLACE_FOLDER:
+        return cb_file_store_open(ctx, place->path, make, out, err);
+    case CB_PLACE_S3:
+        return cb_s3_store_open(ctx, place, out, err);
+    case CB_PLACE_GS:
+        return cb_gs_store_open(ctx, place, out, err);
+    case CB_PLACE_AZ:
+        return cb_az_store_open(ctx, place, out, err);
     }
-    if (path[0] == '\0')
-        return cb_fail(err, CB_USAGE, "the address of the repository is empty");
-    return cb_file_store_open(ctx, path, make, out, err);
+    return cb_fail(err, CB_INTERNAL, "an unknown kind of place");
 }

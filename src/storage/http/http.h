@@ -67,7 +67,7 @@ struct cb_http_request {
     cb_http_sign *sign;   /* may be NULL */
     cb_http_judge *judge; /* may be NULL */
     void *arg;            /* of sign and judge */
-    size_t answer_max;    /* a longer body is CB_TOO_LARGE; 0: 64 MiB */
+    size_t answer_max;    /* a longer body of a 2xx answer is CB_TOO_LARGE; 0: 64 MiB */
     cb_buf *into;         /* where the body of a 2xx answer is appended; NULL: response->body */
     unsigned attempts;    /* 0: 8 */
     int64_t timeout_us;   /* for the whole attempt; 0: none but the stall limit */

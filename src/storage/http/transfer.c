@@ -13,7 +13,8 @@
 enum {
     BUFFER_BYTES = 256 << 10, /* of libcurl, each way: fewer system calls, little memory */
     HEADERS_MAX = 256,
-    ANSWER_USUAL = 64 << 20
+    ANSWER_USUAL = 64 << 20,
+    FAILURE_MAX = 1 << 20 /* of answers other than 2xx: what they say is short */
 };
 
 /* ---- so many bytes a second ----------------------------------------------------------------- */
@@ -131,6 +132,10 @@ static void forget_answer(cb_transfer *self)
 
 static size_t answer_max(const cb_transfer *self)
 {
+    unsigned status = self->response->status;
+
+    if (status < 200 || status >= 300)
+        return FAILURE_MAX;
     return self->request->answer_max != 0 ? self->request->answer_max : ANSWER_USUAL;
 }
 

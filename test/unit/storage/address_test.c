@@ -38,24 +38,19 @@ static void test_paths_and_file_addresses(void **state)
     cb_ctx_free(ctx);
 }
 
-static void test_other_kinds_are_refused(void **state)
+static void test_what_is_no_place_is_refused(void **state)
 {
-    static const char *const to_come[] = {"s3://bucket/prefix", "s3c://b/p?endpoint=http://h:9000",
-                                          "gs://bucket", "az://container/prefix"};
-    static const char *const wrong[] = {"", "http://host/path", "file://host/path", "S3://bucket",
-                                        "file://"};
+    static const char *const wrong[] = {"",        "http://host/path", "file://host/path",
+                                        "file://", "S3://bucket",      "s3://"};
     cb_ctx *ctx = test_ctx_new();
     cb_error err = {0};
     cb_store *store;
 
     (void)state;
-    for (size_t i = 0; i < CB_LENGTH(to_come); i++) {
-        assert_code(CB_UNSUPPORTED, cb_store_open(ctx, to_come[i], true, &store, &err));
-        assert_non_null(strstr(err.message, "not built into this program"));
+    for (size_t i = 0; i < CB_LENGTH(wrong); i++) {
+        assert_code(CB_USAGE, cb_store_open(ctx, wrong[i], true, &store, &err));
         assert_null(store);
     }
-    for (size_t i = 0; i < CB_LENGTH(wrong); i++)
-        assert_code(CB_USAGE, cb_store_open(ctx, wrong[i], true, &store, &err));
     cb_ctx_free(ctx);
 }
 
@@ -63,7 +58,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_paths_and_file_addresses),
-        cmocka_unit_test(test_other_kinds_are_refused),
+        cmocka_unit_test(test_what_is_no_place_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
