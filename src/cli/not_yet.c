@@ -5,20 +5,6 @@
 
 #define CB_NOT_YET __attribute__((weak))
 
-CB_NOT_YET cb_code cb_repo_key(cb_ctx *ctx, const cb_key_request *request, cb_keys_result **out,
-                               cb_error *err)
-{
-    (void)ctx;
-    (void)request;
-    *out = NULL;
-    return cb_fail(err, CB_UNSUPPORTED, "repo key is not in this version");
-}
-
-CB_NOT_YET void cb_keys_result_free(cb_keys_result *result)
-{
-    (void)result;
-}
-
 CB_NOT_YET cb_code cb_repo_check(cb_ctx *ctx, cb_repo_check_result **out, cb_error *err)
 {
     (void)ctx;
