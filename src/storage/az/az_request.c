@@ -251,6 +251,11 @@ static cb_code fail_denied(cb_az_store *self, const char *failure, const char *d
             failure[0] != '\0' ? failure : "forbidden");
     if (strstr(failure, "Immutable") != NULL)
         cb_hint(err, "The object is locked; nobody can change it before its time is over.");
+    else if (strcmp(failure, "AuthorizationFailure") == 0)
+        cb_hint(err,
+                "Look whether the key or the shared access signature (%s) belongs to the account "
+                "'%s', and whether the firewall of the account lets this machine in.",
+                source[0] != '\0' ? source : "none", cb_az_account(self->az));
     else
         cb_hint(err,
                 "The credentials (%s) need the role Storage Blob Data Contributor on the "

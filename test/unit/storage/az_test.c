@@ -4,6 +4,8 @@
  */
 #include "unit.h"
 
+#include "codec/checksum.h"
+#include "codec/mac.h"
 #include "storage/az/az_internal.h"
 #include "storage/az/az_sign.h"
 #include "storage/az/az_xml.h"
@@ -12,6 +14,7 @@
 #include <stdlib.h>
 
 #include "cloud_kit.h"
+#include "temp.h"
 
 #define PLACE "az://cont/some/pre?endpoint=http://127.0.0.1:%u/devstoreaccount1"
 
@@ -341,6 +344,122 @@ static void test_says_what_it_is(void **state)
     cloud_stop(&self);
 }
 
+/* An address like that of the environment, in another container; opened. */
+static void open_elsewhere(cloud *self, const char *container)
+{
+    const char *address = getenv("CB_TEST_AZ");
+    char other[CB_PLACE_TEXT_MAX];
+
+    snprintf(other, sizeof(other), "az://%s/x%s", container, address + strcspn(address, "?"));
+    memset(self, 0, sizeof(*self));
+    self->ctx = test_ctx_new();
+    if (cb_store_open(self->ctx, other, false, &self->store, &self->err) != CB_OK)
+        fail_msg("%s", self->err.message);
+}
+
+static void test_container_is_missing(void **state)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf into = {0};
+    cloud self;
+
+    (void)state;
+    if (getenv("CB_TEST_AZ") == NULL)
+        skip();
+    open_elsewhere(&self, "never-made");
+    assert_int_equal(cb_store_get(self.store, "k", 0, 1, &into, &self.err), CB_NOT_FOUND);
+    assert_non_null(strstr(self.err.message, "there is no container 'never-made'"));
+    assert_true(self.err.in_repository);
+    assert_int_equal(cloud_put(&self, "k", CB_PUT_NEW, "x"), CB_NOT_FOUND);
+    assert_non_null(strstr(self.err.message, "there is no container 'never-made'"));
+    assert_int_equal(cb_store_list(self.store, "", pass_on, NULL, &self.err), CB_NOT_FOUND);
+    assert_int_equal(cb_store_remove(self.store, "k", &self.err), CB_NOT_FOUND);
+    cloud_stop(&self);
+}
+
+/* Credentials are read from the environment when a store is opened. */
+static void with_credentials(const char *key, const char *sas, void (*check)(void))
+{
+    char *kept = getenv("AZURE_STORAGE_KEY") != NULL ? strdup(getenv("AZURE_STORAGE_KEY")) : NULL;
+
+    if (key != NULL)
+        setenv("AZURE_STORAGE_KEY", key, 1);
+    else
+        unsetenv("AZURE_STORAGE_KEY");
+    if (sas != NULL)
+        setenv("AZURE_STORAGE_SAS_TOKEN", sas, 1);
+    check();
+    unsetenv("AZURE_STORAGE_SAS_TOKEN");
+    if (kept != NULL)
+        setenv("AZURE_STORAGE_KEY", kept, 1);
+    free(kept);
+}
+
+static void is_refused(void)
+{
+    cloud self;
+
+    assert_true(cloud_open(&self, "CB_TEST_AZ"));
+    assert_int_equal(cloud_put(&self, "k", CB_PUT_NEW, "x"), CB_DENIED);
+    if (strstr(self.err.hint, "shared access signature") == NULL)
+        fail_msg("%s; %s", self.err.message, self.err.hint);
+    assert_null(strstr(self.err.message, "AAECAw"));
+    assert_null(strstr(self.err.hint, "AAECAw"));
+    cloud_stop(&self);
+}
+
+static void works(void)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf seen = {0};
+    cloud self;
+
+    assert_true(cloud_open(&self, "CB_TEST_AZ"));
+    if (cloud_put(&self, "a b", CB_PUT_NEW, "x") != CB_OK)
+        fail_msg("%s", self.err.message);
+    assert_string_equal(cloud_get(&self, "a b", &seen), "x");
+    assert_string_equal(cloud_list(&self, "", &seen), "a b=1 ");
+    if (cb_store_revert(self.store, "a b", "", &self.err) != CB_OK)
+        fail_msg("%s", self.err.message);
+    assert_int_equal(cb_store_remove(self.store, "a b", &self.err), CB_OK);
+    cloud_stop(&self);
+}
+
+/* Of the emulator's account, with its published key. */
+static void make_sas(const char *expiry, char out[512])
+{
+    static const char published[] =
+        "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+    CB_CLEANUP(cb_buf_free) cb_buf text = {0};
+    CB_CLEANUP(cb_buf_free) cb_buf encoded = {0};
+    char signature[CB_BASE64_SIZE(CB_HMAC_BYTES)];
+    uint8_t mac[CB_HMAC_BYTES];
+    uint8_t key[64];
+    size_t size;
+    cb_error err = {0};
+
+    assert_true(cb_unbase64(published, strlen(published), key, sizeof(key), &size));
+    assert_ok(cb_buf_format(&text, &err,
+                            "devstoreaccount1\nrwdlac\nb\nco\n\n%s\n\nhttps,http\n%s\n\n", expiry,
+                            CB_AZ_SERVICE_VERSION));
+    cb_hmac_sha256(key, size, cb_buf_bytes(&text), mac);
+    assert_ok(cb_url_encode(&encoded, cb_base64(mac, sizeof(mac), signature), false, &err));
+    snprintf(out, 512, "sv=%s&ss=b&srt=co&sp=rwdlac&se=%s&spr=https,http&sig=%.*s",
+             CB_AZ_SERVICE_VERSION, expiry, (int)encoded.size, (char *)encoded.data);
+}
+
+static void test_credentials(void **state)
+{
+    char sas[512];
+
+    (void)state;
+    if (getenv("CB_TEST_AZ") == NULL)
+        skip();
+    with_credentials("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", NULL, is_refused);
+    make_sas("2036-01-01T00:00:00Z", sas);
+    with_credentials(NULL, sas, works);
+    make_sas("2020-01-01T00:00:00Z", sas);
+    with_credentials(NULL, sas, is_refused);
+}
+
 /* The copy that brings a version back, here of the blob as it is. */
 static void test_copies_onto_itself(void **state)
 {
@@ -404,6 +523,8 @@ int main(void)
         cmocka_unit_test(test_tells_why_it_failed),
         cmocka_unit_test(test_goes_back_to_a_version),
         cmocka_unit_test(test_says_what_it_is),
+        cmocka_unit_test(test_container_is_missing),
+        cmocka_unit_test(test_credentials),
         cmocka_unit_test(test_copies_onto_itself),
         cmocka_unit_test(test_service_is_asked_rightly),
     };

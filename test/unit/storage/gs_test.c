@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "cloud_kit.h"
+#include "temp.h"
 
 #define PLACE "gs://bucket/some/pre?endpoint=http://127.0.0.1:%u"
 
@@ -469,6 +470,37 @@ static void test_says_what_it_is(void **state)
     cloud_stop(&self);
 }
 
+static cb_code pass_on(void *arg, const cb_object *object, cb_error *err)
+{
+    (void)arg;
+    (void)object;
+    (void)err;
+    return CB_OK;
+}
+
+static void test_bucket_is_missing(void **state)
+{
+    const char *address = getenv("CB_TEST_GS");
+    CB_CLEANUP(cb_buf_free) cb_buf into = {0};
+    char other[CB_PLACE_TEXT_MAX];
+    cloud self = {0};
+
+    (void)state;
+    if (address == NULL)
+        skip();
+    snprintf(other, sizeof(other), "gs://never-made/x%s", address + strcspn(address, "?"));
+    self.ctx = test_ctx_new();
+    if (cb_store_open(self.ctx, other, false, &self.store, &self.err) != CB_OK)
+        fail_msg("%s", self.err.message);
+    assert_int_equal(cb_store_get(self.store, "k", 0, 1, &into, &self.err), CB_NOT_FOUND);
+    assert_int_equal(cloud_put(&self, "k", CB_PUT_NEW, "x"), CB_NOT_FOUND);
+    assert_non_null(strstr(self.err.message, "there is no bucket 'never-made'"));
+    assert_true(self.err.in_repository);
+    assert_int_equal(cb_store_list(self.store, "", pass_on, NULL, &self.err), CB_NOT_FOUND);
+    assert_non_null(strstr(self.err.message, "there is no bucket 'never-made'"));
+    cloud_stop(&self);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -486,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_never_skips_lost_bytes),
         cmocka_unit_test(test_goes_back_to_a_version),
         cmocka_unit_test(test_says_what_it_is),
+        cmocka_unit_test(test_bucket_is_missing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
