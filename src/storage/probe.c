@@ -246,7 +246,9 @@ cb_code cb_store_probe(cb_ctx *ctx, cb_store *store, cb_store_facts *facts, cb_s
     cb_hex(random, sizeof(random), hex);
     snprintf(self.folder, sizeof(self.folder), "probe/%s", hex);
     code = try_all(&self, err);
-    cb_store_facts_of(store, &tried); /* which credentials and region it came to */
+    cb_store_facts_of(store, &tried); /* what it came to know on the way */
+    if (tried.checksums != CB_ANSWER_UNKNOWN)
+        facts->checksums = tried.checksums;
     memcpy(facts->credentials, tried.credentials, sizeof(facts->credentials));
     memcpy(facts->region, tried.region, sizeof(facts->region));
     return code;

@@ -287,6 +287,15 @@ cb_code cb_store_revert(cb_store *store, const char *key, const char *version, c
                                       : no_versions(store, err);
 }
 
+cb_code cb_store_remove_uploads(cb_store *store, int64_t older_than_us, uint64_t *count,
+                                cb_error *err)
+{
+    *count = 0;
+    return store->ops->remove_uploads != NULL
+               ? store->ops->remove_uploads(store, older_than_us, count, err)
+               : CB_OK;
+}
+
 /* ---- what it is ---------------------------------------------------------------------------- */
 
 void cb_store_facts_of(cb_store *store, cb_store_facts *out)

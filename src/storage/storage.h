@@ -109,6 +109,8 @@ typedef struct cb_store_ops {
     cb_code (*look)(cb_store *store, cb_store_facts *out, cb_error *err);
     void (*facts)(cb_store *store, cb_store_facts *out);
     void (*traffic)(cb_store *store, cb_traffic *out);
+    cb_code (*remove_uploads)(cb_store *store, int64_t older_than_us, uint64_t *count,
+                              cb_error *err);
 } cb_store_ops;
 
 /*
@@ -177,6 +179,14 @@ CB_MUST_USE cb_code cb_store_get_version(cb_store *store, const char *key, const
                                          cb_error *err);
 CB_MUST_USE cb_code cb_store_revert(cb_store *store, const char *key, const char *version,
                                     cb_error *err);
+
+/*
+ * Remove what was begun as an upload before `older_than_us` (by the store's clock) and never
+ * finished: it is seen by no listing, and paid for. *count: how many. Stores that clear up by
+ * themselves do nothing.
+ */
+CB_MUST_USE cb_code cb_store_remove_uploads(cb_store *store, int64_t older_than_us, uint64_t *count,
+                                            cb_error *err);
 
 /* What is known without a request. */
 void cb_store_facts_of(cb_store *store, cb_store_facts *out);

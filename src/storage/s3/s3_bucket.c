@@ -127,7 +127,7 @@ void cb_s3_facts(cb_store *store, cb_store_facts *out)
     else
         snprintf(out->endpoint, sizeof(out->endpoint), "%s", self->endpoint);
     out->create_if_absent = self->is_amazon ? CB_ANSWER_YES : CB_ANSWER_UNKNOWN;
-    out->checksums = self->is_amazon ? CB_ANSWER_YES : CB_ANSWER_UNKNOWN;
+    out->checksums = self->is_amazon ? CB_ANSWER_YES : self->sums_told;
     out->versioning = self->known.versioning;
     out->object_lock = self->known.object_lock;
     out->retain_default_us = self->known.retain_default_us;

@@ -26,6 +26,7 @@ typedef struct cb_s3_store {
     pthread_mutex_t lock; /* guards what follows */
     char region[64];
     cb_s3_sum sum;
+    cb_answer sums_told; /* does it repeat the checksums that it was given? */
     bool no_batches; /* it knows no DeleteObjects */
     struct {
         bool versioning_asked, lock_asked;

@@ -57,12 +57,12 @@ cb_code cb_s3_retain(cb_store *store, const char *key, int64_t until_us, cb_erro
     code = cb_s3_send(self, &call, &response, err);
     if (code != CB_OK || cb_s3_is_success(&response))
         return code;
-    if (is_no_lock(&response))
-        return cb_s3_fail_no_locks(self, err);
-    /* To shorten it is refused as well: locked longer than asked for is what was wanted. */
+    /* To shorten it is refused, too: locked longer than asked for is what was wanted. */
     if (response.status != 404 && cb_s3_retained(store, key, &before_us, &ignored) == CB_OK &&
         before_us >= until_us)
         return CB_OK;
+    if (is_no_lock(&response))
+        return cb_s3_fail_no_locks(self, err);
     return cb_s3_fail(self, &response, "lock", key, err);
 }
 

@@ -20,6 +20,7 @@ enum { BATCH = 1000, SWEEP_FROM = 16 };
 typedef struct item {
     const char *key;
     const char *id;
+    const char *covered_id; /* of the version under a marker that we put */
     bool is_latest, is_removal;
     bool stays; /* it is locked, or we may not remove versions */
     bool is_due;
@@ -325,23 +326,25 @@ static cb_code remove_versions(cb_s3_store *self, items *of, cb_error *err)
     for (size_t i = 0; i < of->count; i++)
         of->all[i].is_due = !of->all[i].is_latest;
     code = remove_due(self, of, err);
-    /* Then the newest ones; over what stays a marker is left, or put. */
+    /* Then the newest ones, where nothing older would come to light; else a marker is put first. */
     for (size_t i = 0; i < of->count && code == CB_OK; i++) {
         item *one = &of->all[i];
         bool covers = one->is_latest && leaves_something(of, i);
 
         one->is_due = one->is_latest && !(covers && one->is_removal);
-        if (covers)
+        if (covers) {
+            one->covered_id = one->id;
             one->id = NULL;
+        }
     }
     if (code == CB_OK)
         code = remove_due(self, of, err);
+    /* At last what lies under a marker now, and markers over the newest that turned out locked. */
     for (size_t i = 0; i < of->count && code == CB_OK; i++) {
         item *one = &of->all[i];
 
-        one->is_due = one->is_latest && one->stays && !one->is_removal;
-        if (one->is_due)
-            one->id = NULL;
+        one->is_due = one->is_latest && !one->is_removal && (one->stays || one->covered_id != NULL);
+        one->id = one->covered_id;
     }
     return code == CB_OK ? remove_due(self, of, err) : code;
 }

@@ -57,6 +57,7 @@ static const cb_store_ops s3_ops = {
     .look = cb_s3_look,
     .facts = cb_s3_facts,
     .traffic = s3_traffic,
+    .remove_uploads = cb_s3_remove_uploads,
 };
 
 /* The bucket is a part of the host's name, unless that would not fit: certificates know one level

@@ -172,6 +172,9 @@ static cb_code confirm(upload *self, const cb_http_response *response, uint64_t 
     cb_code code;
 
     *kept = theirs != NULL && strcmp(theirs, cb_base64_u64(crc64, ours)) == 0;
+    pthread_mutex_lock(&self->store->lock);
+    self->store->sums_told = theirs != NULL ? CB_ANSWER_YES : CB_ANSWER_NO;
+    pthread_mutex_unlock(&self->store->lock);
     if (*kept)
         return CB_OK;
     code = look_back(self, &is_ours, &there, &missing);
