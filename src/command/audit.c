@@ -27,6 +27,7 @@ typedef struct audit {
     cb_audit_report *out;
     const cb_manifest_ref *refs;
     size_t ref_count;
+    const cb_audit_share *share;
     chunk_state *slots; /* open addressing, a power of two */
     size_t slot_count, used;
     chunk_state **order; /* the used slots, by place */
@@ -265,6 +266,161 @@ static cb_code put_in_order(audit *a, size_t *count, uint64_t *stored_bytes, cb_
     return CB_OK;
 }
 
+/* ---- how much of it ---------------------------------------------------------------------- */
+
+/* The needed chunks of one pack, as they stand in `order`. */
+typedef struct span {
+    size_t first, end;
+    uint64_t stored_bytes;
+    cb_pack_note note;
+    bool is_chosen;
+} span;
+
+static int by_id(const void *key, const void *note)
+{
+    return memcmp(key, ((const cb_pack_note *)note)->id, sizeof(((const cb_pack_note *)note)->id));
+}
+
+static int oldest_first(const void *a, const void *b)
+{
+    const span *left = a;
+    const span *right = b;
+
+    if (left->note.checked_us != right->note.checked_us)
+        return left->note.checked_us < right->note.checked_us ? -1 : 1;
+    return left->first < right->first ? -1 : left->first > right->first;
+}
+
+static int in_place(const void *a, const void *b)
+{
+    const span *left = a;
+    const span *right = b;
+
+    return left->first < right->first ? -1 : left->first > right->first;
+}
+
+static cb_code make_spans(audit *a, size_t count, span **out, size_t *span_count, cb_error *err)
+{
+    CB_CLEANUP(cb_free_cleanup) cb_pack_note *notes = NULL;
+    size_t capacity = 0;
+    size_t note_count = 0;
+    cb_code code = cb_repo_pack_notes(a->repo, &notes, &note_count, err);
+
+    for (size_t i = 0; code == CB_OK && i < count; i++) {
+        const chunk_state *chunk = a->order[i];
+        const cb_pack_note *note;
+        span *last = *span_count > 0 ? &(*out)[*span_count - 1] : NULL;
+
+        if (last == NULL || a->order[last->first]->at.pack != chunk->at.pack) {
+            code = cb_array_reserve(out, &capacity, *span_count + 1, sizeof(**out), err);
+            if (code != CB_OK)
+                break;
+            last = &(*out)[(*span_count)++];
+            *last = (span){.first = i};
+            if (!cb_repo_pack_id(a->repo, chunk->at.pack, last->note.id))
+                continue;
+            note = note_count > 0 ? bsearch(last->note.id, notes, note_count, sizeof(*notes), by_id)
+                                  : NULL;
+            last->note.checked_us = note != NULL ? note->checked_us : 0;
+        }
+        last->end = i + 1;
+        last->stored_bytes += chunk->at.stored_bytes;
+    }
+    return code;
+}
+
+/* The oldest until it is enough; at least one. */
+static void choose_spans(audit *a, span *spans, size_t count)
+{
+    const cb_audit_share *share = a->share;
+    uint64_t limit = UINT64_MAX;
+    uint64_t chosen = 0;
+
+    if (share->percent > 0)
+        limit = (uint64_t)((double)a->out->bytes_in_all * share->percent / 100.0);
+    if (share->max_bytes > 0 && share->max_bytes < limit)
+        limit = share->max_bytes;
+    qsort(spans, count, sizeof(*spans), oldest_first);
+    for (size_t i = 0; i < count && (i == 0 || chosen < limit); i++) {
+        spans[i].is_chosen = true;
+        chosen += spans[i].stored_bytes;
+    }
+    qsort(spans, count, sizeof(*spans), in_place);
+}
+
+/* Leave in `order` what is to be read. */
+static size_t keep_chosen(audit *a, span *spans, size_t count, uint64_t *stored_bytes)
+{
+    size_t used = 0;
+
+    *stored_bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t first = used;
+
+        if (!spans[i].is_chosen) {
+            a->out->is_part = true;
+            continue;
+        }
+        for (size_t n = spans[i].first; n < spans[i].end; n++)
+            a->order[used++] = a->order[n];
+        spans[i].first = first;
+        spans[i].end = used;
+        *stored_bytes += spans[i].stored_bytes;
+    }
+    return used;
+}
+
+/* A note for the next run, worth no failure: the repository may be read-only here. */
+static cb_code note_spans(audit *a, span *spans, size_t count, cb_error *err)
+{
+    CB_CLEANUP(cb_free_cleanup) cb_pack_note *notes = calloc(count + 1, sizeof(*notes));
+    int64_t before = INT64_MAX;
+    int64_t after = INT64_MAX;
+    int64_t now = cb_now_us(a->ctx);
+    cb_error ignored = {0};
+
+    if (notes == NULL)
+        return cb_fail_memory(err, count * sizeof(*notes));
+    for (size_t i = 0; i < count; i++) {
+        bool is_good = true;
+
+        before = spans[i].note.checked_us < before ? spans[i].note.checked_us : before;
+        for (size_t n = spans[i].first; spans[i].is_chosen && n < spans[i].end; n++)
+            is_good = is_good && a->order[n]->damaged == 0;
+        if (spans[i].is_chosen)
+            spans[i].note.checked_us = is_good ? now : 0;
+        after = spans[i].note.checked_us < after ? spans[i].note.checked_us : after;
+        notes[i] = spans[i].note;
+    }
+    a->out->all_checked_us = after == INT64_MAX ? 0 : after;
+    a->out->has_come_round = a->out->all_checked_us > before;
+    if (cb_repo_set_pack_notes(a->repo, notes, count, &ignored) != CB_OK)
+        cb_event_text(a->ctx, CB_EVENT_WARNING,
+                      "what was verified cannot be remembered, the next run begins again: %s",
+                      ignored.message);
+    return CB_OK;
+}
+
+static cb_code read_all(audit *a, size_t count, uint64_t stored_bytes, cb_error *err);
+
+static cb_code read_share(audit *a, size_t count, cb_error *err)
+{
+    CB_CLEANUP(cb_free_cleanup) span *spans = NULL;
+    size_t span_count = 0;
+    uint64_t stored_bytes;
+    cb_code code = make_spans(a, count, &spans, &span_count, err);
+
+    if (code != CB_OK)
+        return code;
+    choose_spans(a, spans, span_count);
+    count = keep_chosen(a, spans, span_count, &stored_bytes);
+    code = read_all(a, count, stored_bytes, err);
+    if (code == CB_OK && a->share->remember && span_count > 0)
+        code = note_spans(a, spans, span_count, err);
+    a->out->chunks = count;
+    return code;
+}
+
 static cb_code read_all(audit *a, size_t count, uint64_t stored_bytes, cb_error *err)
 {
     cb_pool *pool;
@@ -366,17 +522,19 @@ static cb_code run(audit *a, cb_audit_depth depth, cb_error *err)
         code = collect_all(a, err);
     if (code == CB_OK)
         code = put_in_order(a, &count, &stored_bytes, err);
+    a->out->bytes_in_all = stored_bytes;
+    a->out->chunks = a->used;
     if (code == CB_OK && depth == CB_AUDIT_CONTENT)
-        code = read_all(a, count, stored_bytes, err);
+        code = a->share != NULL ? read_share(a, count, err) : read_all(a, count, stored_bytes, err);
     for (size_t i = 0; code == CB_OK && atomic_load(&a->damaged) > 0 && i < a->ref_count; i++)
         code = blame(a, i, err);
-    a->out->chunks = a->used;
     a->out->bytes = atomic_load(&a->bytes);
     return code;
 }
 
 cb_code cb_audit(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t count,
-                 cb_audit_depth depth, cb_audit_report *out, cb_error *err)
+                 cb_audit_depth depth, const cb_audit_share *share, cb_audit_report *out,
+                 cb_error *err)
 {
     audit *a = calloc(1, sizeof(*a));
     cb_code code = CB_OK;
@@ -393,6 +551,7 @@ cb_code cb_audit(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t
     a->out = out;
     a->refs = refs;
     a->ref_count = count;
+    a->share = share;
     pthread_mutex_init(&a->lock, NULL);
     cb_pool_buffers_init(&a->buffers, CB_CHUNK_BYTES_MAX);
     code = grow_set(a, err);

@@ -154,7 +154,7 @@ static cb_code open_place(backup *b, place *p, void *arg, cb_error *err)
     cb_code code;
 
     (void)arg;
-    code = cb_command_open_at(b->ctx, p->address,
+    code = cb_command_open_at(b->ctx, p->address, NULL,
                               b->request->no_create ? CB_OPEN_EXISTING : CB_OPEN_OR_MAKE, &p->repo,
                               &p->made_repo, err);
     if (code == CB_OK && p->made_repo)

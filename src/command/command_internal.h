@@ -5,23 +5,28 @@
 #ifndef CB_COMMAND_INTERNAL_H
 #define CB_COMMAND_INTERNAL_H
 
+#include "base/file.h"
 #include "repo/repo.h"
 #include "source/source.h"
 
 /* ---- open.c ------------------------------------------------------------------------------- */
 
 typedef enum cb_open_mode {
-    CB_OPEN_EXISTING, /* CB_NOT_FOUND, in_repository, when there is none */
-    CB_OPEN_OR_MAKE,  /* an empty or missing place becomes a repository; *made says so */
-    CB_OPEN_MAKE,     /* CB_EXISTS when there is one */
+    CB_OPEN_EXISTING,       /* CB_NOT_FOUND, in_repository, when there is none */
+    CB_OPEN_OR_MAKE,        /* an empty or missing place becomes a repository; *made says so */
+    CB_OPEN_MAKE,           /* CB_EXISTS when there is one */
+    CB_OPEN_MAKE_ENCRYPTED, /* the same; a passphrase is asked for when none is set */
 } cb_open_mode;
 
 /* Open the repository of ctx->settings. On CB_OK the caller closes *out with cb_repo_close. */
 CB_MUST_USE cb_code cb_command_open(cb_ctx *ctx, cb_open_mode mode, cb_repo **out, bool *made,
                                     cb_error *err);
-/* The same for any address. */
-CB_MUST_USE cb_code cb_command_open_at(cb_ctx *ctx, const char *address, cb_open_mode mode,
-                                       cb_repo **out, bool *made, cb_error *err);
+/*
+ * The same for any address; `unlock` NULL: as the address says, else the settings. What is made is
+ * encrypted when a passphrase is set.
+ */
+CB_MUST_USE cb_code cb_command_open_at(cb_ctx *ctx, const char *address, const cb_unlock *unlock,
+                                       cb_open_mode mode, cb_repo **out, bool *made, cb_error *err);
 
 void cb_repo_cleanup(cb_repo **repo); /* for CB_CLEANUP */
 void cb_manifest_cleanup(cb_manifest **manifest);
@@ -107,6 +112,38 @@ CB_MUST_USE cb_code cb_output(cb_ctx *ctx, cb_repo *repo, const cb_manifest *man
 CB_MUST_USE cb_code cb_transfer(cb_ctx *ctx, cb_source *source, cb_target *target,
                                 uint64_t *bytes_written, cb_error *err);
 
+/* ---- plain.c ------------------------------------------------------------------------------ */
+
+enum { CB_STAMP_MAX = CB_LABEL_MAX + 32 };
+
+/* backup-YYYYMMDD-HHMMSS.duckdb, with -2, -3 ... for nth above 1. */
+void cb_stamp_name(int64_t now_us, bool utc, unsigned nth, char out[CB_STAMP_MAX]);
+bool cb_stamp_is(const char *name);
+/* Which of its second is `name`, a timestamped one? 0: it is of another second. So the next free
+   one is behind all that are there, and names sort as they were made even when some were removed.
+ */
+unsigned cb_stamp_nth(const char *name, int64_t now_us, bool utc);
+int cb_stamp_newest_first(const char *a, const char *b);
+
+/* A fresh name beside `target` that no engine opens; what dead runs left there is removed. */
+CB_MUST_USE cb_code cb_partial_name(cb_ctx *ctx, const char *target, char out[CB_PATH_MAX],
+                                    cb_error *err);
+void cb_partial_remove(const char *partial); /* with its logs */
+
+/* ---- fetch.c ------------------------------------------------------------------------------ */
+
+/*
+ * Download a plain object to the new file `path`, and the `.wal` beside it to `path`.wal: ranges in
+ * parallel, all of one version of the object. Errors: CB_NOT_FOUND, CB_NO_SPACE, CB_BUSY (it is
+ * being replaced again and again), those of the store. Then what was made is the caller's to
+ * remove. Memory: jobs x 4 MiB.
+ */
+CB_MUST_USE cb_code cb_fetch(cb_ctx *ctx, const char *address, const char *path, bool *has_log,
+                             cb_error *err);
+/* Is what was fetched a sound DuckDB file? CB_UNSUPPORTED, CB_CORRUPT. */
+CB_MUST_USE cb_code cb_fetch_check(cb_ctx *ctx, const char *address, const char *path,
+                                   cb_error *err);
+
 /* ---- backup_source.c ---------------------------------------------------------------------- */
 
 typedef struct cb_backup_source_request {
@@ -152,9 +189,20 @@ typedef enum cb_audit_depth {
     CB_AUDIT_CONTENT, /* and is read back, decoded and hashed */
 } cb_audit_depth;
 
+/* How much is read, and what is remembered of it. */
+typedef struct cb_audit_share {
+    double percent;     /* of what is stored, the least recently checked packs first; 0: all */
+    uint64_t max_bytes; /* the same in bytes; 0: no bound */
+    bool remember;      /* the backups are all there are: note when their packs were good */
+} cb_audit_share;
+
 typedef struct cb_audit_report {
     uint64_t chunks, bytes;
-    cb_damage *damaged; /* free(); strings in `arena` */
+    uint64_t bytes_in_all;  /* stored, of all that the backups need */
+    bool is_part;           /* not all was read */
+    int64_t all_checked_us; /* every pack was found good at this time or later; 0: not yet */
+    bool has_come_round;    /* this run brought that time on */
+    cb_damage *damaged;     /* free(); strings in `arena` */
     size_t damaged_count, damaged_capacity;
     bool *is_good; /* of each backup; free(); false, too, for one that was expired meanwhile */
     cb_arena arena;
@@ -166,7 +214,8 @@ typedef struct cb_audit_report {
  * Memory: 64 bytes a distinct chunk, jobs x one chunk.
  */
 CB_MUST_USE cb_code cb_audit(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t count,
-                             cb_audit_depth depth, cb_audit_report *out, cb_error *err);
+                             cb_audit_depth depth, const cb_audit_share *share /* NULL: all */,
+                             cb_audit_report *out, cb_error *err);
 CB_MUST_USE cb_code cb_audit_damage(cb_audit_report *report, const cb_manifest_ref *ref,
                                     const char *item, const cb_hash *chunk, const char *reason,
                                     cb_error *err);

@@ -6,7 +6,7 @@
  * only in the log are folded in by libduckdb; then the finished file takes its name, and only then
  * are older copies removed.
  */
-#include "command/command_internal.h"
+#include "command/copy_internal.h"
 
 #include "base/file.h"
 #include "base/text.h"
@@ -19,27 +19,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LEFT_OVER_US (INT64_C(24) * 3600 * 1000000)
-
-enum { HASH_BYTES_AT_ONCE = 1 << 20, NAMES_TRIED = 1000 };
-
-typedef struct owned_copy {
-    cb_copy_result public; /* first */
-    cb_arena arena;
-    const char **removed;
-} owned_copy;
-
-typedef struct copy {
-    cb_ctx *ctx;
-    const cb_copy_request *request;
-    char folder[CB_PATH_MAX];
-    char target[CB_PATH_MAX];
-    char partial[CB_PATH_MAX];
-    owned_copy *result;
-    cb_error sync_error; /* of the thread that syncs the finished file */
-} copy;
-
-static const char pattern[] = "backup-YYYYMMDD-HHMMSS";
+enum { HASH_BYTES_AT_ONCE = 1 << 20 };
 
 /* ---- names ------------------------------------------------------------------------------- */
 
@@ -50,45 +30,22 @@ static bool is_folder(const char *path)
     return stat(path, &at) == 0 && S_ISDIR(at.st_mode);
 }
 
-/* backup-20261121-022035.duckdb, or with -2, -3 ... behind. */
-static bool is_timestamped(const char *name)
+/* Behind all copies of this second that are there. */
+static cb_code timestamped_name(cb_copy *c, cb_error *err)
 {
-    static const char suffix[] = ".duckdb";
-    size_t i;
+    CB_CLEANUP(cb_folder_close) DIR *folder = opendir(c->folder);
+    int64_t now_us = cb_now_us(c->ctx);
+    const struct dirent *entry;
+    unsigned last = 0;
+    char name[CB_STAMP_MAX];
 
-    for (i = 0; i < sizeof(pattern) - 1; i++) {
-        bool digit = pattern[i] >= 'A' && pattern[i] <= 'Z';
+    for (entry = folder != NULL ? readdir(folder) : NULL; entry != NULL; entry = readdir(folder)) {
+        unsigned nth = cb_stamp_nth(entry->d_name, now_us, c->request->utc);
 
-        if (digit ? name[i] < '0' || name[i] > '9' : name[i] != pattern[i])
-            return false;
+        last = nth > last ? nth : last;
     }
-    if (name[i] == '-') {
-        i++;
-        if (name[i] < '0' || name[i] > '9')
-            return false;
-        while (name[i] >= '0' && name[i] <= '9')
-            i++;
-    }
-    return strcmp(name + i, suffix) == 0;
-}
-
-static cb_code timestamped_name(copy *c, cb_error *err)
-{
-    char label[CB_LABEL_MAX];
-    char name[CB_LABEL_MAX + 32];
-    cb_code code;
-
-    cb_format_label(cb_now_us(c->ctx), !c->request->utc, label);
-    snprintf(name, sizeof(name), "backup-%s.duckdb", label);
-    code = cb_path_join(c->folder, name, c->target, err);
-    for (unsigned n = 2; code == CB_OK && cb_path_exists(c->target); n++) {
-        if (n > NAMES_TRIED)
-            return cb_fail(err, CB_EXISTS, "'%s' and %d names after it are taken", c->target,
-                           NAMES_TRIED);
-        snprintf(name, sizeof(name), "backup-%s-%u.duckdb", label, n);
-        code = cb_path_join(c->folder, name, c->target, err);
-    }
-    return code;
+    cb_stamp_name(now_us, c->request->utc, last + 1, name);
+    return cb_path_join(c->folder, name, c->target, err);
 }
 
 static const char *strip_scheme(const char *address)
@@ -101,31 +58,15 @@ static const char *strip_scheme(const char *address)
     return address;
 }
 
-static void folder_of(const char *path, char out[CB_PATH_MAX])
-{
-    const char *slash = strrchr(path, '/');
-    size_t length = slash == NULL ? 0 : (size_t)(slash - path);
-
-    if (slash == NULL)
-        memcpy(out, ".", 2);
-    else if (length == 0)
-        memcpy(out, "/", 2);
-    else {
-        memcpy(out, path, length);
-        out[length] = '\0';
-    }
-}
-
-static cb_code choose_target(copy *c, cb_error *err)
+static cb_code choose_target(cb_copy *c, cb_error *err)
 {
     const char *path = strip_scheme(c->request->target);
     bool names_folder = path[0] != '\0' && path[strlen(path) - 1] == '/';
     cb_code code;
 
     if (strstr(path, "://") != NULL) {
-        cb_fail(err, CB_UNSUPPORTED, "cannot copy to '%s': this version writes to folders only",
-                c->request->target);
-        cb_hint(err, "Copy to a local path.");
+        cb_fail(err, CB_USAGE, "'%s' is no place to copy to", c->request->target);
+        cb_hint(err, "Copy to a path, or to s3://, s3c://, gs:// or az://.");
         return err->code;
     }
     if (path[0] == '\0' || strlen(path) >= CB_PATH_MAX - 128)
@@ -138,8 +79,7 @@ static cb_code choose_target(copy *c, cb_error *err)
         if (code == CB_OK && c->request->timestamp)
             return timestamped_name(c, err);
         if (code == CB_OK)
-            code = cb_path_join(c->folder, cb_path_base(strip_scheme(c->request->source)),
-                                c->target, err);
+            code = cb_path_join(c->folder, c->base, c->target, err);
         return code;
     }
     if (is_folder(path)) {
@@ -148,11 +88,10 @@ static cb_code choose_target(copy *c, cb_error *err)
         return err->code;
     }
     snprintf(c->target, sizeof(c->target), "%s", path);
-    folder_of(path, c->folder);
     return CB_OK;
 }
 
-static cb_code check_target(copy *c, cb_error *err)
+static cb_code check_target(cb_copy *c, cb_error *err)
 {
     struct stat source;
     struct stat target;
@@ -171,7 +110,7 @@ static cb_code check_target(copy *c, cb_error *err)
 
 /* ---- making the partial file ------------------------------------------------------------- */
 
-static cb_code partial_target(copy *c, cb_bytes state, uint64_t bytes, cb_target **out,
+static cb_code partial_target(cb_copy *c, cb_bytes state, uint64_t bytes, cb_target **out,
                               cb_error *err)
 {
     cb_target_options options = {.unsynced = true, .state = state, .total_bytes = bytes};
@@ -180,7 +119,7 @@ static cb_code partial_target(copy *c, cb_bytes state, uint64_t bytes, cb_target
     return code == CB_OK ? cb_target_prepare(*out, err) : code;
 }
 
-static cb_code make_hot(copy *c, const cb_engine *engine, const char *path, bool *has_log,
+static cb_code make_hot(cb_copy *c, const cb_engine *engine, const char *path, bool *has_log,
                         cb_error *err)
 {
     CB_CLEANUP(cb_source_cleanup) cb_source *source = NULL;
@@ -213,7 +152,7 @@ static cb_code make_hot(copy *c, const cb_engine *engine, const char *path, bool
     return code;
 }
 
-static cb_code make_from_backup(copy *c, bool *has_log, cb_error *err)
+static cb_code make_from_backup(cb_copy *c, bool *has_log, cb_error *err)
 {
     CB_CLEANUP(cb_repo_cleanup) cb_repo *repo = NULL;
     CB_CLEANUP(cb_manifest_cleanup) cb_manifest *manifest = NULL;
@@ -242,7 +181,7 @@ static cb_code make_from_backup(copy *c, bool *has_log, cb_error *err)
     return code;
 }
 
-static cb_code make_partial(copy *c, bool *has_log, cb_error *err)
+cb_code cb_copy_make_partial(cb_copy *c, bool *has_log, cb_error *err)
 {
     const cb_engine *engine;
     const char *path;
@@ -252,6 +191,11 @@ static cb_code make_partial(copy *c, bool *has_log, cb_error *err)
     c->result->public.method = c->request->method == CB_METHOD_ATTACH ? "attach" : "hot";
     if (!cb_is_address(c->request->source))
         return make_from_backup(c, has_log, err);
+    if (cb_place_is_remote(c->request->source)) {
+        cb_event_text(c->ctx, CB_EVENT_PHASE, "downloading");
+        code = cb_fetch(c->ctx, c->request->source, c->partial, has_log, err);
+        return code == CB_OK ? cb_fetch_check(c->ctx, c->request->source, c->partial, err) : code;
+    }
     code = cb_engine_find(c->request->source, &engine, &path, err);
     if (code != CB_OK)
         return code;
@@ -268,7 +212,7 @@ static cb_code make_partial(copy *c, bool *has_log, cb_error *err)
 }
 
 /* Bring the commits of the log into the file; *kept_log: it stays beside it, as was asked for. */
-static cb_code fold(copy *c, bool has_log, cb_error *err)
+cb_code cb_copy_fold(cb_copy *c, bool has_log, cb_error *err)
 {
     char log[CB_PATH_MAX + 8];
     cb_code code;
@@ -292,7 +236,7 @@ static cb_code fold(copy *c, bool has_log, cb_error *err)
 
 /* ---- afterwards -------------------------------------------------------------------------- */
 
-static cb_code hash_file(copy *c, cb_error *err)
+static cb_code hash_file(cb_copy *c, cb_error *err)
 {
     CB_CLEANUP(cb_fd_close) int fd = -1;
     CB_CLEANUP(cb_free_cleanup) uint8_t *block = malloc(HASH_BYTES_AT_ONCE);
@@ -327,7 +271,7 @@ static cb_code hash_file(copy *c, cb_error *err)
 /* Hash on this thread while another waits for the disk: each takes about as long. */
 static void *sync_partial(void *arg)
 {
-    copy *c = arg;
+    cb_copy *c = arg;
     CB_CLEANUP(cb_fd_close) int fd = -1;
 
     if (cb_file_open(c->partial, O_RDONLY, 0, &fd, &c->sync_error) == CB_OK)
@@ -335,7 +279,7 @@ static void *sync_partial(void *arg)
     return NULL;
 }
 
-static cb_code hash_and_sync(copy *c, cb_error *err)
+static cb_code hash_and_sync(cb_copy *c, cb_error *err)
 {
     pthread_t thread;
     bool has_thread = pthread_create(&thread, NULL, sync_partial, c) == 0;
@@ -354,23 +298,15 @@ static cb_code hash_and_sync(copy *c, cb_error *err)
 
 static int newest_first(const struct dirent **a, const struct dirent **b)
 {
-    size_t left = strlen((*a)->d_name);
-    size_t right = strlen((*b)->d_name);
-    int stamp = memcmp((*b)->d_name, (*a)->d_name, sizeof(pattern) - 1);
-
-    if (stamp != 0)
-        return stamp;
-    if (left != right) /* -10 is newer than -9, and both than none */
-        return left > right ? -1 : 1;
-    return strcmp((*b)->d_name, (*a)->d_name);
+    return cb_stamp_newest_first((*a)->d_name, (*b)->d_name);
 }
 
 static int only_timestamped(const struct dirent *entry)
 {
-    return is_timestamped(entry->d_name);
+    return cb_stamp_is(entry->d_name);
 }
 
-static cb_code remove_one(copy *c, const char *name, cb_error *err)
+static cb_code remove_one(cb_copy *c, const char *name, cb_error *err)
 {
     char path[CB_PATH_MAX];
     cb_code code = cb_path_join(c->folder, name, path, err);
@@ -386,7 +322,7 @@ static cb_code remove_one(copy *c, const char *name, cb_error *err)
     return code;
 }
 
-static cb_code keep_newest(copy *c, cb_error *err)
+static cb_code keep_newest(cb_copy *c, cb_error *err)
 {
     struct dirent **names;
     int count = scandir(c->folder, &names, only_timestamped, newest_first);
@@ -407,60 +343,7 @@ static cb_code keep_newest(copy *c, cb_error *err)
     return code;
 }
 
-static void remove_partial(const copy *c)
-{
-    static const char *const suffixes[] = {"", ".wal", ".wal.checkpoint", ".wal.recovery", ".tmp"};
-    char path[CB_PATH_MAX + 32];
-    cb_error ignored = {0};
-
-    for (size_t i = 0; i < CB_LENGTH(suffixes); i++) {
-        snprintf(path, sizeof(path), "%s%s", c->partial, suffixes[i]);
-        cb_ignore(cb_tree_remove(path, &ignored)); /* what stays is named as partial */
-    }
-}
-
-/* ".NAME.HEX.partial" and what stood beside it, of a copy to the same target that was killed. */
-static bool is_left_over(const copy *c, const char *name)
-{
-    char stem[NAME_MAX + 64];
-    struct stat at;
-    char path[CB_PATH_MAX];
-    cb_error ignored = {0};
-
-    snprintf(stem, sizeof(stem), ".%.160s.", cb_path_base(c->target));
-    if (!cb_has_prefix(name, stem) || strstr(name + strlen(stem), ".partial") == NULL ||
-        cb_path_join(c->folder, name, path, &ignored) != CB_OK)
-        return false;
-    return lstat(path, &at) == 0 && S_ISREG(at.st_mode) &&
-           (int64_t)at.st_mtim.tv_sec * 1000000 < cb_now_us(c->ctx) - LEFT_OVER_US;
-}
-
-/* A copy that works writes all the time: what has been still for a day belongs to none. */
-static void remove_left_overs(copy *c)
-{
-    DIR *folder = opendir(c->folder);
-    const struct dirent *entry;
-
-    for (entry = folder != NULL ? readdir(folder) : NULL; entry != NULL; entry = readdir(folder))
-        if (is_left_over(c, entry->d_name))
-            (void)unlinkat(dirfd(folder), entry->d_name, 0); /* it only takes space */
-    if (folder != NULL)
-        closedir(folder);
-}
-
-static cb_code name_partial(copy *c, cb_error *err)
-{
-    uint8_t random[6];
-    char hex[13];
-    char name[NAME_MAX + 64];
-
-    cb_random(c->ctx, random, sizeof(random));
-    cb_hex(random, sizeof(random), hex);
-    snprintf(name, sizeof(name), ".%.160s.%s.partial", cb_path_base(c->target), hex);
-    return cb_path_join(c->folder, name, c->partial, err);
-}
-
-static cb_code run(copy *c, cb_error *err)
+static cb_code run_local(cb_copy *c, cb_error *err)
 {
     bool has_log;
     cb_code code;
@@ -469,19 +352,18 @@ static cb_code run(copy *c, cb_error *err)
     if (code == CB_OK)
         code = check_target(c, err);
     if (code == CB_OK)
-        code = name_partial(c, err);
+        code = cb_partial_name(c->ctx, c->target, c->partial, err);
     if (code != CB_OK)
         return code;
-    remove_left_overs(c);
-    code = make_partial(c, &has_log, err);
+    code = cb_copy_make_partial(c, &has_log, err);
     if (code == CB_OK)
-        code = fold(c, has_log, err);
+        code = cb_copy_fold(c, has_log, err);
     if (code == CB_OK)
         code = hash_and_sync(c, err);
     if (code == CB_OK)
         code = cb_duckdb_place(c->ctx, c->partial, c->target, c->request->force, err);
     if (code != CB_OK) {
-        remove_partial(c);
+        cb_partial_remove(c->partial);
         return code;
     }
     code = cb_arena_text(&c->result->arena, c->target, &c->result->public.target, err);
@@ -490,11 +372,35 @@ static cb_code run(copy *c, cb_error *err)
     return code;
 }
 
+/* What the copy is called in a folder that is named alone. */
+static cb_code choose_base(cb_copy *c, cb_error *err)
+{
+    const char *source = c->request->source;
+    char folder[CB_PLACE_TEXT_MAX];
+
+    if (cb_place_is_remote(source))
+        return cb_place_split(source, folder, c->base, err);
+    source = cb_path_base(strip_scheme(source));
+    if (strlen(source) >= sizeof(c->base))
+        return cb_fail(err, CB_USAGE, "'%.64s...' is too long a name", source);
+    memcpy(c->base, source, strlen(source) + 1);
+    return CB_OK;
+}
+
+static cb_code run(cb_copy *c, cb_error *err)
+{
+    cb_code code = choose_base(c, err);
+
+    if (code != CB_OK)
+        return code;
+    return cb_place_is_remote(c->request->target) ? cb_copy_to_store(c, err) : run_local(c, err);
+}
+
 cb_code cb_copy_file(cb_ctx *ctx, const cb_copy_request *request, cb_copy_result **out,
                      cb_error *err)
 {
     int64_t began = cb_monotonic_us();
-    copy *c;
+    cb_copy *c;
     cb_code code;
 
     *out = NULL;
@@ -527,7 +433,7 @@ cb_code cb_copy_file(cb_ctx *ctx, const cb_copy_request *request, cb_copy_result
 
 void cb_copy_result_free(cb_copy_result *result)
 {
-    owned_copy *owned = (owned_copy *)result;
+    cb_owned_copy *owned = (cb_owned_copy *)result;
 
     if (owned == NULL)
         return;

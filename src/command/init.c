@@ -1,5 +1,5 @@
 /*
- * init.c - init, repo and repair: the repository itself.
+ * init.c - init and repo: the repository itself.
  */
 #include "command/command_internal.h"
 
@@ -11,6 +11,16 @@ typedef struct owned_repo {
     cb_repo_result public; /* first */
     cb_arena arena;
 } owned_repo;
+
+static cb_code count_keys(cb_repo *repo, uint64_t *out, cb_error *err)
+{
+    CB_CLEANUP(cb_free_cleanup) cb_key_entry *keys = NULL;
+    size_t count = 0;
+    cb_code code = cb_repo_key_list(repo, &keys, &count, err);
+
+    *out = count;
+    return code;
+}
 
 static cb_code describe(cb_repo *repo, bool created, cb_repo_result **out, cb_error *err)
 {
@@ -29,6 +39,11 @@ static cb_code describe(cb_repo *repo, bool created, cb_repo_result **out, cb_er
             cb_arena_text(&result->arena, cb_store_address(cb_repo_store(repo)), &r->address, err);
     if (code == CB_OK)
         code = cb_arena_text(&result->arena, facts->id, &r->id, err);
+    if (code == CB_OK)
+        code = cb_arena_text(&result->arena, facts->cipher != NULL ? facts->cipher : "", &r->cipher,
+                             err);
+    if (code == CB_OK && facts->encrypted && facts->can_read)
+        code = count_keys(repo, &r->keys, err);
     if (code != CB_OK) {
         cb_repo_result_free(r);
         return code;
@@ -53,12 +68,7 @@ cb_code cb_init(cb_ctx *ctx, bool encrypt, cb_repo_result **out, cb_error *err)
     cb_code code;
 
     *out = NULL;
-    if (encrypt) {
-        cb_fail(err, CB_UNSUPPORTED, "this version cannot encrypt a repository yet");
-        cb_hint(err, "Put the repository on an encrypted disk, or leave out --encrypt.");
-        return err->code;
-    }
-    code = cb_command_open(ctx, CB_OPEN_MAKE, &repo, NULL, err);
+    code = cb_command_open(ctx, encrypt ? CB_OPEN_MAKE_ENCRYPTED : CB_OPEN_MAKE, &repo, NULL, err);
     return code == CB_OK ? describe(repo, true, out, err) : code;
 }
 

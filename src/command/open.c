@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "storage/place.h"
 
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -52,59 +53,114 @@ static void store_cleanup(cb_store **store)
     cb_store_close(*store);
 }
 
-static cb_code open_or_make(cb_ctx *ctx, cb_open_mode mode, cb_store *store, cb_repo **out,
-                            bool *made, cb_error *err)
+static bool is_set(const char *text)
+{
+    return text != NULL && text[0] != '\0';
+}
+
+/* Encrypted when there is a passphrase to do it with, or when that was asked for. */
+static cb_code make(cb_ctx *ctx, cb_open_mode mode, cb_store *store, const cb_unlock *unlock,
+                    cb_error *err)
+{
+    bool has_passphrase = is_set(unlock->passphrase_file) || is_set(unlock->passphrase_command) ||
+                          is_set(unlock->passphrase);
+
+    if (is_set(unlock->key_file)) { /* never a readable one where an encrypted one was meant */
+        cb_fail(err, CB_USAGE, "there is no repository, and with a key file none can be made");
+        cb_hint(err, "Check the address; make the repository with a passphrase first.");
+        return err->code;
+    }
+    return cb_repo_create(ctx, store,
+                          has_passphrase || mode == CB_OPEN_MAKE_ENCRYPTED ? unlock : NULL, err);
+}
+
+static cb_code open_or_make(cb_ctx *ctx, cb_open_mode mode, cb_store *store,
+                            const cb_unlock *unlock, cb_repo **out, bool *made, cb_error *err)
 {
     cb_code code;
 
-    if (mode == CB_OPEN_MAKE) {
-        code = cb_repo_create(ctx, store, NULL, err);
+    if (mode == CB_OPEN_MAKE || mode == CB_OPEN_MAKE_ENCRYPTED) {
+        code = make(ctx, mode, store, unlock, err);
         if (code != CB_OK)
             return code;
         *made = true;
-        return cb_repo_open(ctx, store, out, err);
+        return cb_repo_open_with(ctx, store, unlock, out, err);
     }
-    code = cb_repo_open(ctx, store, out, err);
+    code = cb_repo_open_with(ctx, store, unlock, out, err);
     if (code != CB_NOT_FOUND || mode == CB_OPEN_EXISTING)
         return code;
-    code = cb_repo_create(ctx, store, NULL, err);
+    cb_error_clear(err);
+    code = make(ctx, mode, store, unlock, err);
     if (code == CB_OK)
         *made = true;
     else if (code != CB_EXISTS) /* another process may have made it a moment ago: use that one */
         return code;
-    return cb_repo_open(ctx, store, out, err);
+    cb_error_clear(err);
+    return cb_repo_open_with(ctx, store, unlock, out, err);
 }
 
 cb_code cb_command_open(cb_ctx *ctx, cb_open_mode mode, cb_repo **out, bool *made, cb_error *err)
 {
-    return cb_command_open_at(ctx, ctx->settings.repository, mode, out, made, err);
+    return cb_command_open_at(ctx, ctx->settings.repository, NULL, mode, out, made, err);
 }
 
-cb_code cb_command_open_at(cb_ctx *ctx, const char *address, cb_open_mode mode, cb_repo **out,
-                           bool *made, cb_error *err)
+/* An object store's address may name a passphrase file of its own, which then is the only word. */
+static cb_code choose_unlock(cb_ctx *ctx, const char *address, cb_place *place, cb_unlock *out,
+                             cb_error *err)
+{
+    cb_code code = CB_OK;
+
+    *out = cb_unlock_of(ctx);
+    if (cb_place_is_remote(address))
+        code = cb_place_parse(ctx, address, place, err);
+    if (code == CB_OK && place->passphrase_file[0] != '\0')
+        *out = (cb_unlock){.passphrase_file = place->passphrase_file};
+    return code;
+}
+
+static cb_code open_store(cb_ctx *ctx, const char *address, const cb_unlock *unlock,
+                          cb_open_mode mode, cb_repo **out, bool *made, cb_error *err)
 {
     CB_CLEANUP(store_cleanup) cb_store *store = NULL;
+    CB_CLEANUP(cb_free_cleanup) cb_place *place = calloc(1, sizeof(*place));
+    cb_unlock own;
+    cb_code code;
+
+    if (place == NULL)
+        return cb_fail_memory(err, sizeof(*place));
+    code = choose_unlock(ctx, address, place, &own, err);
+    if (code == CB_OK)
+        code = cb_store_open(ctx, address, mode != CB_OPEN_EXISTING, &store, err);
+    if (code == CB_OK)
+        code = open_or_make(ctx, mode, store, unlock != NULL ? unlock : &own, out, made, err);
+    if (code == CB_OK)
+        store = NULL; /* the repository owns it now */
+    return code;
+}
+
+cb_code cb_command_open_at(cb_ctx *ctx, const char *address, const cb_unlock *unlock,
+                           cb_open_mode mode, cb_repo **out, bool *made, cb_error *err)
+{
     bool was_made = false;
+    int shown;
     cb_code code;
 
     *out = NULL;
-    if (address == NULL || address[0] == '\0') {
+    if (!is_set(address)) {
         cb_fail(err, CB_USAGE, "no repository was named");
         cb_hint(err, "Say where it is with --repo ADDRESS or CANVASBACK_REPO.");
         return err->code;
     }
-    code = cb_store_open(ctx, address, mode != CB_OPEN_EXISTING, &store, err);
-    if (code == CB_OK)
-        code = open_or_make(ctx, mode, store, out, &was_made, err);
+    shown = (int)strcspn(address, "?"); /* what stands behind are settings */
+    code = open_store(ctx, address, unlock, mode, out, &was_made, err);
     if (code == CB_NOT_FOUND) {
-        cb_fail(err, CB_NOT_FOUND, "there is no repository at '%s'", address);
+        cb_fail(err, CB_NOT_FOUND, "there is no repository at '%.*s'", shown, address);
         cb_hint(err, "Check --repo and that the disk is mounted; `canvasback init` makes one.");
         err->in_repository = true;
         return err->code;
     }
     if (code != CB_OK)
-        return cb_context(err, "repository '%s'", address);
-    store = NULL; /* the repository owns it now */
+        return cb_context(err, "repository '%.*s'", shown, address);
     if (made != NULL)
         *made = was_made;
     return CB_OK;

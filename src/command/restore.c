@@ -6,6 +6,9 @@
  */
 #include "command/command_internal.h"
 
+#include "source/duckdb/duckdb.h"
+#include "storage/place.h"
+
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -237,6 +240,75 @@ static cb_code from_file(cb_ctx *ctx, const cb_restore_request *request, owned_r
     return code;
 }
 
+/* ---- a plain object as the source -------------------------------------------------------- */
+
+/* What stands in the way is found before the download, by the target itself. */
+static cb_code check_target(cb_ctx *ctx, const cb_restore_request *request, cb_error *err)
+{
+    CB_CLEANUP(cb_target_cleanup) cb_target *target = NULL;
+
+    return open_target(ctx, request, &cb_duckdb_engine, cb_bytes_of(NULL, 0), 0, &target, err);
+}
+
+/* With delta the file that is there stays, and is brought in line with the partial one. */
+static cb_code place_partial(cb_ctx *ctx, const cb_restore_request *request, const char *partial,
+                             const char *path, owned_restore *result, cb_error *err)
+{
+    cb_restore_request from_partial = *request;
+    struct stat at;
+    cb_code code;
+
+    result->public.bytes_written = stat(partial, &at) == 0 ? (uint64_t)at.st_size : 0;
+    if (request->delta && cb_path_exists(path)) {
+        from_partial.backup = partial;
+        return from_file(ctx, &from_partial, result, err);
+    }
+    code = cb_duckdb_place(ctx, partial, path, request->force, err);
+    if (code == CB_OK)
+        code = cb_arena_text(&result->arena, path, &result->public.target, err);
+    return code;
+}
+
+static cb_code from_object(cb_ctx *ctx, const cb_restore_request *request, owned_restore *result,
+                           cb_error *err)
+{
+    char folder[CB_PLACE_TEXT_MAX];
+    char key[CB_KEY_MAX + 1];
+    char path[CB_PATH_MAX];
+    char partial[CB_PATH_MAX];
+    const char *plain;
+    bool has_log;
+    cb_code code = cb_place_split(request->backup, folder, key, err);
+
+    if (code == CB_OK && request->target == NULL) {
+        cb_fail(err, CB_USAGE, "a plain file needs a target");
+        cb_hint(err, "Name the file that is to be made.");
+        return err->code;
+    }
+    if (code == CB_OK)
+        code = cb_engine_path(&cb_duckdb_engine, request->target, &plain, err);
+    if (code == CB_OK)
+        code = cb_path_absolute(plain, path, err);
+    if (code == CB_OK)
+        code = check_target(ctx, request, err);
+    if (code == CB_OK)
+        code = cb_partial_name(ctx, path, partial, err);
+    if (code != CB_OK)
+        return code;
+    cb_event_text(ctx, CB_EVENT_PHASE, "downloading");
+    code = cb_fetch(ctx, request->backup, partial, &has_log, err);
+    if (code == CB_OK && !request->no_verify)
+        code = cb_fetch_check(ctx, request->backup, partial, err);
+    if (code == CB_OK)
+        code = place_partial(ctx, request, partial, path, result, err);
+    cb_partial_remove(partial); /* what was placed has another name by now */
+    if (code != CB_OK)
+        return code;
+    result->public.files = has_log ? 2 : 1;
+    result->public.kind = cb_duckdb_engine.kind;
+    return cb_arena_text(&result->arena, key, &result->public.name, err);
+}
+
 cb_code cb_restore(cb_ctx *ctx, const cb_restore_request *request, cb_restore_result **out,
                    cb_error *err)
 {
@@ -251,8 +323,12 @@ cb_code cb_restore(cb_ctx *ctx, const cb_restore_request *request, cb_restore_re
     if (result == NULL)
         return cb_fail_memory(err, sizeof(*result));
     cb_error_clear(err);
-    code = cb_is_address(request->backup) ? from_file(ctx, request, result, err)
-                                          : from_repository(ctx, request, result, err);
+    if (cb_place_is_remote(request->backup))
+        code = from_object(ctx, request, result, err);
+    else if (cb_is_address(request->backup))
+        code = from_file(ctx, request, result, err);
+    else
+        code = from_repository(ctx, request, result, err);
     if (code != CB_OK) {
         cb_restore_result_free(&result->public);
         return code;

@@ -441,12 +441,15 @@ static cb_code open_both(sync *s, cb_error *err)
     const cb_sync_request *r = s->request;
     bool must_be_there = r->no_create || r->dry_run;
     bool made = false;
-    cb_code code = cb_command_open_at(s->ctx, r->from, CB_OPEN_EXISTING, &s->from, NULL, err);
+    cb_unlock own = {.key_file = r->to_key_file, .passphrase_file = r->to_passphrase_file};
+    bool has_own = r->to_key_file != NULL || r->to_passphrase_file != NULL;
+    cb_code code = cb_command_open_at(s->ctx, r->from, NULL, CB_OPEN_EXISTING, &s->from, NULL, err);
 
     if (code != CB_OK)
         return code;
-    code = cb_command_open_at(s->ctx, r->to, must_be_there ? CB_OPEN_EXISTING : CB_OPEN_OR_MAKE,
-                              &s->to, &made, err);
+    code =
+        cb_command_open_at(s->ctx, r->to, has_own ? &own : NULL,
+                           must_be_there ? CB_OPEN_EXISTING : CB_OPEN_OR_MAKE, &s->to, &made, err);
     if (code == CB_NOT_FOUND && err->in_repository && r->dry_run && !r->no_create) {
         cb_error_clear(err);
         return CB_OK;

@@ -1,6 +1,9 @@
 /*
  * verify.c - read backups back and check them; --deep: let the engine open a restore of each.
- * repair - rebuild the index from the packs, then say what is still missing.
+ *
+ * A share of all (--percent, --max-bytes) takes the packs that were not looked at for longest, and
+ * remembers: run after run everything comes round. --schedule does the same for --deep, one backup
+ * a run.
  */
 #include "command/command_internal.h"
 
@@ -115,52 +118,126 @@ static cb_code deep_all(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs,
     return CB_OK;
 }
 
-/* ---- verify ------------------------------------------------------------------------------ */
+/* ---- which ------------------------------------------------------------------------------- */
 
-/* A note for people, worth no failure: a repository may be read-only here. */
-static void remember(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t count,
-                     const bool *is_good)
+static int newest_first(const void *a, const void *b)
 {
-    cb_error ignored = {0};
+    const cb_manifest_ref *left = a;
+    const cb_manifest_ref *right = b;
+    int order = strcmp(right->label, left->label);
 
-    for (size_t i = 0; i < count; i++)
-        if (is_good[i] &&
-            cb_manifest_set_verified(repo, &refs[i], cb_now_us(ctx), &ignored) != CB_OK)
-            cb_event_text(ctx, CB_EVENT_DEBUG, "the time of verify was not kept: %s",
-                          ignored.message);
+    if (order != 0)
+        return order;
+    return strcmp(left->name, right->name);
 }
 
-static cb_code choose(cb_repo *repo, const char *backup, cb_manifest_ref **refs, size_t *count,
-                      cb_error *err)
+/* The newest that no engine has opened; when there is none, the one that was opened longest ago. */
+static cb_code schedule(cb_ctx *ctx, cb_repo *repo, cb_manifest_ref *refs, size_t *count,
+                        owned_verify *v, cb_error *err)
 {
+    int64_t oldest_us = INT64_MAX;
+    size_t chosen = 0;
+
+    if (*count == 0)
+        return CB_OK;
+    qsort(refs, *count, sizeof(*refs), newest_first);
+    for (size_t i = 0; i < *count && oldest_us > 0; i++) {
+        cb_backup_note note;
+        cb_code code = cb_check_cancel(ctx, err);
+
+        if (code == CB_OK)
+            code = cb_manifest_note(repo, &refs[i], &note, err);
+        if (code != CB_OK)
+            return code;
+        if (note.opened_us < oldest_us) {
+            oldest_us = note.opened_us;
+            chosen = i;
+        }
+    }
+    refs[0] = refs[chosen];
+    *count = 1;
+    return cb_arena_format(&v->audit.arena, &v->public.chosen, err, "%s@%s", refs[0].name,
+                           refs[0].label);
+}
+
+static cb_code choose(cb_repo *repo, const cb_verify_request *request, cb_manifest_ref **refs,
+                      size_t *count, cb_error *err)
+{
+    const char *backup = request->backup;
+
     if (backup == NULL)
         return cb_manifest_list(repo, NULL, refs, count, err);
     *refs = malloc(sizeof(**refs));
     if (*refs == NULL)
         return cb_fail_memory(err, sizeof(**refs));
     *count = 1;
-    return cb_manifest_find(repo, backup, *refs, err);
+    if (cb_manifest_find(repo, backup, *refs, err) != CB_OK || !request->schedule ||
+        strchr(backup, '@') != NULL)
+        return err->code;
+    free(*refs); /* a name alone: all of it */
+    *refs = NULL;
+    return cb_manifest_list(repo, backup, refs, count, err);
+}
+
+/* ---- verify ------------------------------------------------------------------------------ */
+
+/* Notes for people and for the next run, worth no failure: a repository may be read-only here. */
+static void remember(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t count,
+                     bool deep, const cb_audit_report *audit)
+{
+    int64_t now = cb_now_us(ctx);
+    /* Of a share, a backup is as good as the pack that was not looked at for longest. */
+    int64_t verified_us = audit->is_part ? audit->all_checked_us : now;
+
+    for (size_t i = 0; i < count; i++) {
+        cb_backup_note note;
+        cb_backup_note before;
+        cb_error ignored = {0};
+        cb_code code;
+
+        if (!deep && (!audit->is_good[i] || (audit->is_part && !audit->has_come_round)))
+            continue;
+        code = cb_manifest_note(repo, &refs[i], &before, &ignored);
+        note = before;
+        if (audit->is_good[i] && verified_us > note.verified_us)
+            note.verified_us = verified_us;
+        if (deep)
+            note.opened_us = now;
+        if (code == CB_OK && (note.verified_us != before.verified_us || deep))
+            code = cb_manifest_set_note(repo, &refs[i], &note, &ignored);
+        if (code != CB_OK)
+            cb_event_text(ctx, CB_EVENT_DEBUG, "the time of verify was not kept: %s",
+                          ignored.message);
+    }
 }
 
 static cb_code run(cb_ctx *ctx, const cb_verify_request *request, owned_verify *v, cb_error *err)
 {
     CB_CLEANUP(cb_repo_cleanup) cb_repo *repo = NULL;
     CB_CLEANUP(cb_free_cleanup) cb_manifest_ref *refs = NULL;
+    cb_audit_share share = {
+        .percent = request->percent,
+        .max_bytes = request->max_bytes,
+        .remember = request->backup == NULL && !request->schedule,
+    };
+    bool deep = request->deep || request->schedule;
     size_t count = 0;
     cb_code code;
 
     code = cb_command_open(ctx, CB_OPEN_EXISTING, &repo, NULL, err);
     if (code == CB_OK)
-        code = choose(repo, request->backup, &refs, &count, err);
+        code = choose(repo, request, &refs, &count, err);
+    if (code == CB_OK && request->schedule)
+        code = schedule(ctx, repo, refs, &count, v, err);
     if (code != CB_OK)
         return code;
     cb_event_text(ctx, CB_EVENT_PHASE, "verifying");
-    code = cb_audit(ctx, repo, refs, count, CB_AUDIT_CONTENT, &v->audit, err);
-    if (code == CB_OK && request->deep)
+    code = cb_audit(ctx, repo, refs, count, CB_AUDIT_CONTENT, &share, &v->audit, err);
+    if (code == CB_OK && deep)
         code = deep_all(ctx, repo, refs, count, v, err);
     if (code != CB_OK)
         return code;
-    remember(ctx, repo, refs, count, v->audit.is_good);
+    remember(ctx, repo, refs, count, deep, &v->audit);
     v->public.backups = count;
     return CB_OK;
 }
@@ -175,6 +252,10 @@ cb_code cb_verify(cb_ctx *ctx, const cb_verify_request *request, cb_verify_resul
     *out = NULL;
     if (v == NULL)
         return cb_fail_memory(err, sizeof(*v));
+    if (request->percent < 0 || request->percent > 100) {
+        free(v);
+        return cb_fail(err, CB_USAGE, "a share is more than 0 and at most 100 percent");
+    }
     code = run(ctx, request, v, err);
     if (code != CB_OK) {
         cb_verify_result_free(&v->public);
@@ -182,6 +263,7 @@ cb_code cb_verify(cb_ctx *ctx, const cb_verify_request *request, cb_verify_resul
     }
     v->public.chunks = v->audit.chunks;
     v->public.bytes = v->audit.bytes;
+    v->public.bytes_in_all = v->audit.bytes_in_all;
     v->public.damaged = v->audit.damaged;
     v->public.damaged_count = v->audit.damaged_count;
     v->public.tables = v->tables;
@@ -197,66 +279,6 @@ void cb_verify_result_free(cb_verify_result *result)
     if (owned == NULL)
         return;
     free(owned->tables);
-    cb_audit_report_free(&owned->audit);
-    free(owned);
-}
-
-/* ---- repair ------------------------------------------------------------------------------ */
-
-typedef struct owned_repair {
-    cb_repair_result public; /* first */
-    cb_audit_report audit;
-} owned_repair;
-
-static void warn_of_pack(void *arg, const char *pack, const char *reason)
-{
-    cb_event_text(arg, CB_EVENT_WARNING, "pack %s: %s", pack, reason);
-}
-
-static cb_code run_repair(cb_ctx *ctx, owned_repair *r, cb_error *err)
-{
-    CB_CLEANUP(cb_repo_cleanup) cb_repo *repo = NULL;
-    CB_CLEANUP(cb_free_cleanup) cb_manifest_ref *refs = NULL;
-    size_t count = 0;
-    cb_code code;
-
-    code = cb_command_open(ctx, CB_OPEN_EXISTING, &repo, NULL, err);
-    if (code != CB_OK)
-        return code;
-    cb_event_text(ctx, CB_EVENT_PHASE, "rebuilding the index");
-    code = cb_repo_rebuild_index(repo, warn_of_pack, ctx, &r->public.packs, &r->public.chunks, err);
-    if (code == CB_OK)
-        code = cb_manifest_list(repo, NULL, &refs, &count, err);
-    if (code == CB_OK)
-        code = cb_audit(ctx, repo, refs, count, CB_AUDIT_PRESENT, &r->audit, err);
-    return code;
-}
-
-cb_code cb_repair(cb_ctx *ctx, cb_repair_result **out, cb_error *err)
-{
-    owned_repair *r = calloc(1, sizeof(*r));
-    cb_code code;
-
-    *out = NULL;
-    if (r == NULL)
-        return cb_fail_memory(err, sizeof(*r));
-    code = run_repair(ctx, r, err);
-    if (code != CB_OK) {
-        cb_repair_result_free(&r->public);
-        return code;
-    }
-    r->public.damaged = r->audit.damaged;
-    r->public.damaged_count = r->audit.damaged_count;
-    *out = &r->public;
-    return CB_OK;
-}
-
-void cb_repair_result_free(cb_repair_result *result)
-{
-    owned_repair *owned = (owned_repair *)result;
-
-    if (owned == NULL)
-        return;
     cb_audit_report_free(&owned->audit);
     free(owned);
 }
