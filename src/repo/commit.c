@@ -134,8 +134,19 @@ static void fill_manifest(cb_session *session, cb_manifest *manifest)
         manifest->kind = "unknown";
 }
 
+/* Is what lies there byte for byte what we sent? That can be told without being able to read it. */
+static bool is_what_we_sent(cb_session *session, cb_bytes sent)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf there = {.limit = sent.size + 1};
+    cb_error quiet = {0};
+
+    return cb_store_get(session->repo->store, session->manifest_key, 0, sent.size + 1, &there,
+                        &quiet) == CB_OK &&
+           there.size == sent.size && memcmp(there.data, sent.data, sent.size) == 0;
+}
+
 /* The key is taken: by ourselves (an answer was lost), or by those who took us for dead. */
-static cb_code whose_is_it(cb_session *session, cb_error *err)
+static cb_code whose_is_it(cb_session *session, cb_bytes sent, cb_error *err)
 {
     CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
     uint8_t id[CB_SESSION_ID_BYTES] = {0};
@@ -144,6 +155,8 @@ static cb_code whose_is_it(cb_session *session, cb_error *err)
     cb_code code;
 
     cb_error_clear(err);
+    if (is_what_we_sent(session, sent))
+        return CB_OK;
     code = cb_object_read(session->repo, session->manifest_key, CB_MANIFEST_BYTES_MAX, &raw, &view,
                           err);
     if (code == CB_NOT_FOUND || (code == CB_OK && view.kind == CB_OBJECT_TOMBSTONE)) {
@@ -189,7 +202,7 @@ static cb_code create_manifest(cb_session *session, const cb_manifest *manifest,
             err->code = CB_IO; /* CB_RETRY is kept for those who were declared dead */
         return err->code;
     }
-    code = whose_is_it(session, err);
+    code = whose_is_it(session, cb_buf_bytes(&raw), err);
     if (code == CB_OK || code == CB_RETRY)
         session->may_have_commit = false; /* the key is taken for good, whoever asks again */
     return code;

@@ -442,6 +442,8 @@ cb_code cb_session_parent(cb_session *session, cb_manifest_ref *ref, cb_manifest
     cb_code code;
 
     *out = NULL;
+    if (session->repo->keys != NULL && !session->repo->keys->can_read)
+        return CB_OK; /* a write-only host reads no manifest, its own neither */
     for (size_t i = session->key_count; i > 0; i--) {
         if (session->keys[i - 1].is_tombstone)
             continue;

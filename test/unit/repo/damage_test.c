@@ -75,7 +75,7 @@ static int begin(void **state)
     p->ctx->sink_arg = p;
     test_hooks_install(&p->hooks, p->ctx, (int64_t)1800000000 * 1000000, 3);
     assert_ok(cb_memory_store_new(p->ctx, &p->store, &err));
-    assert_ok(cb_repo_create(p->ctx, p->store, NULL, &err));
+    assert_ok(fixture_create(p->ctx, p->store, &err));
     back_up(p, 1);
     back_up(p, 2);
     *state = p;
@@ -431,6 +431,7 @@ static void test_name(void **state)
 {
     place *p = *state;
     cb_binding other = binding;
+    char key[CB_KEY_MAX];
     cb_error err = {0};
     cb_repo *repo;
 
@@ -448,7 +449,8 @@ static void test_name(void **state)
     assert_ok(cb_name_bind(repo, "prod", &other, true, &err));
     assert_code(CB_USAGE, cb_name_bind(repo, "prod", &binding, false, &err));
     assert_code(CB_USAGE, cb_name_bind(repo, "../x", &binding, false, &err));
-    flip(p, "name/prod", 40);
+    fixture_key(p->store, "name/", 0, key);
+    flip(p, key, 40);
     err = (cb_error){0};
     assert_code(CB_CORRUPT, cb_name_bind(repo, "prod", &binding, false, &err));
     assert_true(err.hint[0] != '\0');
@@ -467,9 +469,9 @@ static void test_session_objects(void **state)
     cb_repo *repo;
 
     /* An `open` that nobody can read, of a run that did not end. */
-    cb_key_session(key, "prod", 2, "end");
+    fixture_session_key(p->ctx, p->store, "prod", 2, "end", key);
     assert_ok(cb_store_remove(p->store, key, &err));
-    cb_key_session(key, "prod", 2, "open");
+    fixture_session_key(p->ctx, p->store, "prod", 2, "open", key);
     flip(p, key, 50);
     back_up(p, 3); /* its manifest is there: nobody waits for it */
     assert_ok(open_repo(p, &repo, &err));
@@ -625,7 +627,8 @@ static void test_grave(void **state)
     cb_error err = {0};
     cb_repo *repo;
 
-    cb_key_session(key, "prod", 1, "end"); /* as after a crash behind the commit */
+    fixture_session_key(p->ctx, p->store, "prod", 1, "end",
+                        key); /* as after a crash behind the commit */
     assert_ok(cb_store_remove(p->store, key, &err));
     assert_ok(open_repo(p, &repo, &err));
     assert_ok(cb_manifest_list(repo, "prod", &refs, &count, &err));

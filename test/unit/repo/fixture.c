@@ -6,6 +6,53 @@
 
 #include "base/text.h"
 
+bool fixture_is_encrypted(void)
+{
+    return getenv("CB_TEST_ENCRYPTED") != NULL;
+}
+
+cb_code fixture_create(cb_ctx *ctx, cb_store *store, cb_error *err)
+{
+    cb_unlock unlock = {.passphrase = FIXTURE_PASSPHRASE, .scrypt_log2_n = 2};
+
+    if (!fixture_is_encrypted())
+        return cb_repo_create(ctx, store, NULL, err);
+    ctx->settings.passphrase = FIXTURE_PASSPHRASE;
+    return cb_repo_create(ctx, store, &unlock, err);
+}
+
+/* A way to a store that a repository may own and close. */
+static void leave_open(cb_store *store)
+{
+    (void)store;
+}
+
+const char *fixture_name(cb_ctx *ctx, cb_store *store, const char *name, char out[CB_NAME_MAX + 1])
+{
+    cb_store_ops ops = *store->ops;
+    const cb_store_ops *kept = store->ops;
+    cb_error err = {0};
+    cb_repo *repo;
+
+    ops.close = leave_open;
+    out[0] = '\0'; /* fails the test */
+    if (cb_repo_open(ctx, store, &repo, &err) == CB_OK) {
+        cb_name_key(repo, name, out);
+        store->ops = &ops;
+        cb_repo_close(repo);
+        store->ops = kept;
+    }
+    return out;
+}
+
+const char *fixture_session_key(cb_ctx *ctx, cb_store *store, const char *name, uint64_t number,
+                                const char *what, char out[CB_KEY_MAX])
+{
+    char key_name[CB_NAME_MAX + 1];
+
+    return cb_key_session(out, fixture_name(ctx, store, name, key_name), number, what);
+}
+
 void fixture_chunk(const fixture_shape *shape, unsigned item, unsigned place,
                    uint8_t into[FIXTURE_CHUNK])
 {

@@ -18,6 +18,18 @@ typedef struct fixture_shape {
 
 enum { FIXTURE_CHUNK = 2048 };
 
+#define FIXTURE_PASSPHRASE "nobody knows the trouble"
+
+/* Make a repository: encrypted when CB_TEST_ENCRYPTED is set, so that every test of this room runs
+   both ways. Then the settings of `ctx` say how to open it. */
+cb_code fixture_create(cb_ctx *ctx, cb_store *store, cb_error *err);
+bool fixture_is_encrypted(void);
+/* What `name` is in keys, "session/%s/..." and the like: the name, or its hash. */
+const char *fixture_name(cb_ctx *ctx, cb_store *store, const char *name, char out[CB_NAME_MAX + 1]);
+/* session/N/number/what */
+const char *fixture_session_key(cb_ctx *ctx, cb_store *store, const char *name, uint64_t number,
+                                const char *what, char out[CB_KEY_MAX]);
+
 void fixture_chunk(const fixture_shape *shape, unsigned item, unsigned place,
                    uint8_t into[FIXTURE_CHUNK]);
 /* The whole run of a backup. `label` may be NULL. */

@@ -43,7 +43,7 @@ static int begin(void **state)
     p->ctx->sink_arg = p;
     test_hooks_install(&p->hooks, p->ctx, (int64_t)1800000000 * 1000000, 3);
     assert_ok(cb_memory_store_new(p->ctx, &p->store, &err));
-    assert_ok(cb_repo_create(p->ctx, p->store, NULL, &err));
+    assert_ok(fixture_create(p->ctx, p->store, &err));
     assert_ok(cb_repo_open(p->ctx, p->store, &p->repo, &err));
     *state = p;
     return 0;
@@ -137,6 +137,8 @@ static void test_dead_process_is_passed_by(void **state)
     cb_session_open_record record = {.started_us = 1, .stale_limit_us = INT64_MAX};
     CB_CLEANUP(cb_buf_free) cb_buf payload = {0};
     cb_reclaim_result result;
+    char name[CB_NAME_MAX + 1];
+    char key[CB_KEY_MAX];
     cb_session *a;
     cb_error err = {0};
     pid_t child = fork();
@@ -148,11 +150,11 @@ static void test_dead_process_is_passed_by(void **state)
     cb_process_self(&record.process);
     record.process.pid = child;
     memset(record.id, 7, sizeof(record.id));
-    snprintf(record.manifest_key, sizeof(record.manifest_key),
-             "manifest/prod/0000000001-20261121-000000");
+    cb_key_manifest(record.manifest_key, cb_name_key(p->repo, "prod", name), 1, "20261121-000000");
+    cb_session_object_key(p->repo, "prod", 1, "open", key);
     assert_ok(cb_session_open_render(&record, &payload, &err));
-    assert_ok(cb_object_write(p->repo, CB_OBJECT_SESSION, "session/prod/0000000001/open",
-                              CB_PUT_NEW, cb_buf_bytes(&payload), &err));
+    assert_ok(
+        cb_object_write(p->repo, CB_OBJECT_SESSION, key, CB_PUT_NEW, cb_buf_bytes(&payload), &err));
     assert_ok(cb_session_open(p->repo, &request, &a, &err));
     assert_int_equal(p->waits, 0);
     cb_session_free(a);
@@ -167,7 +169,8 @@ static void test_dead_process_is_passed_by(void **state)
     assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
     assert_string_equal(result.pending, "");
     assert_int_equal(fixture_count(p->store, record.manifest_key), 1);
-    assert_int_equal(fixture_count(p->store, "session/prod/0000000001/"), 0);
+    assert_int_equal(fixture_count(p->store, cb_session_object_key(p->repo, "prod", 1, "", key)),
+                     0);
     assert_int_equal(fixture_count(p->store, "pack/"), 0);
 }
 

@@ -27,7 +27,7 @@ static int open_place(void **state)
     p->ctx = test_ctx_new();
     test_hooks_install(&p->hooks, p->ctx, (int64_t)1800000000 * 1000000, 7);
     if (cb_memory_store_new(p->ctx, &p->store, &err) != CB_OK ||
-        cb_repo_create(p->ctx, p->store, NULL, &err) != CB_OK ||
+        fixture_create(p->ctx, p->store, &err) != CB_OK ||
         cb_repo_open(p->ctx, p->store, &p->repo, &err) != CB_OK)
         return -1;
     *state = p;
@@ -74,6 +74,8 @@ static void check_all(place *p, size_t wanted)
 static void test_all_gone_leaves_no_pack(void **state)
 {
     place *p = *state;
+    char name[CB_NAME_MAX + 1];
+    char prefix[CB_KEY_MAX];
     cb_manifest_ref one, two;
     cb_reclaim_result result;
     cb_error err = {0};
@@ -88,8 +90,9 @@ static void test_all_gone_leaves_no_pack(void **state)
     assert_true(result.freed_bytes > 0);
     assert_int_equal(fixture_count(p->store, "pack/"), 0);
     assert_int_equal(fixture_count(p->store, "index/"), 0);
-    assert_int_equal(fixture_count(p->store, "reclaim/"), 1);      /* the verdict stays */
-    assert_int_equal(fixture_count(p->store, "session/prod/"), 2); /* open and end of the last */
+    assert_int_equal(fixture_count(p->store, "reclaim/"), 1); /* the verdict stays */
+    snprintf(prefix, sizeof(prefix), "session/%s/", cb_name_key(p->repo, "prod", name));
+    assert_int_equal(fixture_count(p->store, prefix), 2); /* open and end of the last */
 }
 
 static void test_shared_chunks_stay(void **state)
@@ -387,7 +390,8 @@ static void test_lost_pack_heals(void **state)
     backup(p, 1, NULL);
     fixture_key(p->store, "pack/", 0, key);
     assert_ok(cb_store_remove(p->store, key, &err));
-    assert_code(CB_CORRUPT, fixture_check_all(p->repo, &count, &err));
+    cb_ignore(fixture_check_all(p->repo, &count, &err)); /* of data or metadata, as it falls */
+    assert_true(err.code == CB_CORRUPT || err.code == CB_NOT_FOUND);
     err = (cb_error){0};
     assert_ok(cb_repo_rebuild_index(p->repo, note_damage, said, &packs, &chunks, &err));
     assert_non_null(strstr(said, key));
@@ -462,16 +466,18 @@ static void test_full_disk_gives_back_what_is_dead(void **state)
 /* A number in the name of a stray object is nothing to count up to. */
 static void test_stray_beat(void **state)
 {
-    static const char stray[] = "session/prod/0000000001/beat-99999999999";
     place *p = *state;
+    char key[CB_KEY_MAX];
     cb_reclaim_result result;
     cb_error err = {0};
 
     backup(p, 1, NULL);
     backup(p, 2, NULL);
-    assert_ok(cb_store_put_bytes(p->store, stray, CB_PUT_NEW, cb_bytes_of("x", 1), &err));
+    cb_session_object_key(p->repo, "prod", 1, "beat-99999999999", key);
+    assert_ok(cb_store_put_bytes(p->store, key, CB_PUT_NEW, cb_bytes_of("x", 1), &err));
     assert_ok(cb_repo_reclaim(p->repo, 0, &result, &err));
-    assert_int_equal(fixture_count(p->store, "session/prod/0000000001/"), 0);
+    assert_int_equal(fixture_count(p->store, cb_session_object_key(p->repo, "prod", 1, "", key)),
+                     0);
     check_all(p, 2);
 }
 
@@ -479,11 +485,12 @@ static void test_stray_beat(void **state)
 static void test_numbers_end(void **state)
 {
     place *p = *state;
+    char key[CB_KEY_MAX];
     fixture_shape shape = shape_of(1);
     cb_error err = {0};
 
-    assert_ok(cb_store_put_bytes(p->store, "session/prod/9999999998/end", CB_PUT_NEW,
-                                 cb_bytes_of("x", 1), &err));
+    cb_session_object_key(p->repo, "prod", 9999999998, "end", key);
+    assert_ok(cb_store_put_bytes(p->store, key, CB_PUT_NEW, cb_bytes_of("x", 1), &err));
     backup(p, 1, NULL);
     assert_code(CB_CORRUPT, fixture_backup(p->repo, &shape, NULL, &err));
     assert_true(err.hint[0] != '\0');

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <stdio.h>
 
-#include "repo/repo.h"
+#include "fixture.h"
 #include "temp.h"
 
 static void ok_at(cb_code code, const cb_error *err, int line)
@@ -131,8 +131,8 @@ static void run_all(cb_ctx *ctx, cb_store *store)
     assert_int_equal(cb_repo_open(ctx, store, &repo, &err), CB_NOT_FOUND);
     assert_true(err.in_repository);
     err = (cb_error){0};
-    ok(cb_repo_create(ctx, store, NULL, &err));
-    assert_int_equal(cb_repo_create(ctx, store, NULL, &err), CB_EXISTS);
+    ok(fixture_create(ctx, store, &err));
+    assert_int_equal(fixture_create(ctx, store, &err), CB_EXISTS);
     err = (cb_error){0};
     ok(cb_repo_open(ctx, store, &repo, &err));
     assert_int_equal(cb_manifest_find(repo, "prod", &ref, &err), CB_NOT_FOUND);
