@@ -86,30 +86,35 @@ static cb_code run(cb_config *config, cb_door *door, cb_error *err)
     return code == CB_OK ? print_result(door, err) : code;
 }
 
+/* Was it a run whose end monitoring wants to know of, and of which database? */
+static bool is_noted(const cb_door *door)
+{
+    cb_command_id command = door->config->line.command;
+
+    return door->name[0] != '\0' && choose(door->config) == verbs[command] &&
+           (command == CB_COMMAND_BACKUP || command == CB_COMMAND_VERIFY ||
+            command == CB_COMMAND_EXPIRE);
+}
+
 /* Never a reason to fail: what had to be done is done, or has failed already. */
 static void note_last_run(const cb_door *door, const cb_error *failure)
 {
     const cb_config *config = door->config;
     cb_last_run note = {
         .name = door->name,
-        .command = cb_commands[config->line.command].name,
         .started_us = door->started_us,
         .finished_us = cb_door_now_us(),
-        .message = failure->message,
     };
-    bool counts = config->line.command == CB_COMMAND_BACKUP ||
-                  config->line.command == CB_COMMAND_VERIFY ||
-                  config->line.command == CB_COMMAND_EXPIRE;
     size_t count = config->line.command == CB_COMMAND_BACKUP ? config->repo_count : 1;
 
-    for (size_t i = 0; counts && door->name[0] && i < count && i < config->repo_count; i++) {
+    for (size_t i = 0; i < count && i < config->repo_count; i++) {
+        /* Where the failure is that of other repositories, this one's run was good. */
+        bool is_spared = door->failed_places != 0 && !(i < 64 && door->failed_places >> i & 1);
         cb_error ignored = {0};
 
-        /* Where the failure is that of other repositories, this one's run was good. */
-        note.exit_code = door->failed_places != 0 && !(i < 64 && door->failed_places >> i & 1)
-                             ? 0
-                             : cb_exit_code(failure);
-        note.message = note.exit_code == 0 ? "" : failure->message;
+        note.command = cb_commands[config->line.command].name;
+        note.exit_code = is_spared ? 0 : cb_exit_code(failure);
+        note.message = is_spared ? "" : failure->message;
         cb_ignore(cb_last_run_write(config, config->repos[i], &note, &ignored));
     }
 }
@@ -161,7 +166,8 @@ int main(int argc, char **argv)
     exit_code = cb_exit_code(&err);
     if (exit_code != 0)
         cb_hook_failure(&door, &err);
-    note_last_run(&door, &err);
+    if (is_noted(&door))
+        note_last_run(&door, &err);
     cb_door_free(&door);
     cb_config_free(config);
     return exit_code;

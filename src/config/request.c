@@ -108,6 +108,11 @@ void cb_hooks_fill(const cb_config *config, cb_hooks *out)
     bool is_backup = config->line.command == CB_COMMAND_BACKUP;
     cb_origin around = is_nested || !is_backup ? CB_FROM_FLAG : CB_FROM_DEFAULT;
 
+    *out = (cb_hooks){0};
+    /* A line of the file counts for those commands alone that take the option. */
+    if (config->line.command == CB_COMMAND_END ||
+        !cb_option_applies(CB_OPT_ON_FAILURE, config->line.command))
+        return;
     *out = (cb_hooks){
         .before = hook(config, CB_OPT_BEFORE, around),
         .after = hook(config, CB_OPT_AFTER, around),

@@ -338,6 +338,12 @@ static void test_hooks_of_a_file(void **state)
         kit_assert_has(&failed.errors, "failure\n");
         kit_assert_lacks(&failed.errors, "after\n");
     }
+    snprintf(words, sizeof(words), "list --config %s -q", path);
+    {
+        CB_CLEANUP(run_free) run list = run_shell("FAKE_CODE=3", words, "");
+
+        kit_assert_lacks(&list.errors, "failure\n");
+    }
     unlink(path);
 }
 
@@ -391,6 +397,11 @@ static void test_last_runs(void **state)
         metrics = run_shell(before, "metrics --repo file:///r", "");
         kit_assert_has(&metrics.out, "name=\"prod\",command=\"backup\"} 0\n");
         kit_assert_has(&metrics.out, "name=\"other\",command=\"verify\"} 4\n");
+        other = run_shell(before, "verify another --help", ""); /* is no run */
+        run_free(&other);
+        other = run_shell(before, "metrics", "");
+        kit_assert_lacks(&other.out, "another");
+        run_free(&other);
         other = run_shell(before, "metrics --repo /r2 --json", "");
         kit_assert_has(&other.out, "\"runs\":[]");
     }
