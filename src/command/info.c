@@ -84,12 +84,14 @@ static cb_code fill_list(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs
     cb_code code;
 
     code = cb_arena_alloc(&list->arena, (count + 1) * sizeof(*infos), &infos, err);
+    if (code == CB_OK)
+        code = cb_manifest_preload(repo, refs, count, err);
     for (size_t i = 0; code == CB_OK && i < count; i++) {
         CB_CLEANUP(cb_manifest_cleanup) cb_manifest *manifest = NULL;
 
         code = cb_check_cancel(ctx, err);
         if (code == CB_OK)
-            code = cb_manifest_load(repo, &refs[i], &manifest, err);
+            code = cb_manifest_load_listed(repo, &refs[i], &manifest, err);
         if (code == CB_NOT_FOUND) { /* expired while we read */
             cb_error_clear(err);
             code = CB_OK;

@@ -81,6 +81,18 @@ cb_code cb_repo_locate(cb_repo *repo, const cb_hash *id, cb_location *out, cb_er
     return CB_OK;
 }
 
+bool cb_repo_pack_id(cb_repo *repo, uint32_t pack, uint8_t out[16])
+{
+    bool is_known;
+
+    pthread_rwlock_rdlock(&repo->lock);
+    is_known = pack < repo->index.pack_count;
+    if (is_known)
+        memcpy(out, repo->index.packs[pack].id, CB_PACK_ID_BYTES);
+    pthread_rwlock_unlock(&repo->lock);
+    return is_known;
+}
+
 void cb_repo_pack_name(cb_repo *repo, uint32_t pack, char out[CB_KEY_MAX])
 {
     pthread_rwlock_rdlock(&repo->lock);

@@ -240,15 +240,16 @@ static cb_code take_part(cb_repo *repo, merge *m, const cb_index_object *object,
 static cb_code write_merged(cb_repo *repo, const uint8_t *session_id, merge *m, cb_error *err)
 {
     uint8_t id[CB_PACK_ID_BYTES];
-    char key[CB_KEY_MAX];
+    char keys[MERGE_COUNT][CB_KEY_MAX];
+    const char *parts[MERGE_COUNT];
     cb_code code;
 
     if (m->builder.count > CB_INDEX_ENTRIES_MAX)
         return CB_OK;
     code = cb_index_object_write(repo, session_id, &m->builder, id, err);
-    for (size_t i = 0; i < m->count && code == CB_OK; i++)
-        code = cb_store_remove(repo->store, cb_key_index(key, m->parts[i]->id), err);
-    return code;
+    for (size_t i = 0; i < m->count; i++)
+        parts[i] = cb_key_index(keys[i], m->parts[i]->id);
+    return code == CB_OK ? cb_store_remove_many(repo->store, parts, m->count, err) : code;
 }
 
 /* Merge the first eight readable objects of a level, if there are as many; fewer when eight would

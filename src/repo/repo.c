@@ -127,7 +127,7 @@ static cb_code new_master(cb_ctx *ctx, const cb_unlock *unlock, const uint8_t *i
     uint8_t master[CB_SECRET_BYTES];
     cb_code code;
 
-    config->encryption = cb_aead_best();
+    config->encryption = unlock->cipher != CB_AEAD_NONE ? unlock->cipher : cb_aead_best();
     config->scrypt.log2_n = unlock->scrypt_log2_n != 0 ? unlock->scrypt_log2_n : SCRYPT_LOG2_N;
     config->scrypt.r = SCRYPT_R;
     config->scrypt.p = SCRYPT_P;
@@ -344,6 +344,7 @@ void cb_repo_close(cb_repo *repo)
     free(repo->known_names);
     free(repo->damaged);
     free(repo->orphans);
+    cb_note_list_free(&repo->notes);
     pthread_rwlock_destroy(&repo->lock);
     pthread_mutex_destroy(&repo->key_lock);
     cb_store_close(repo->store);

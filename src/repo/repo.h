@@ -12,6 +12,7 @@
 #ifndef CB_REPO_REPO_H
 #define CB_REPO_REPO_H
 
+#include "codec/cipher.h"
 #include "codec/compress.h"
 #include "codec/hash.h"
 #include "codec/item.h"
@@ -44,6 +45,7 @@ typedef struct cb_unlock {
     cb_ask *ask; /* NULL: nobody is asked */
     void *ask_arg;
     unsigned scrypt_log2_n; /* of a repository that is made; 0: 16 */
+    cb_aead cipher;         /* of a repository that is made; CB_AEAD_NONE: the faster one here */
 } cb_unlock;
 cb_unlock cb_unlock_of(const cb_ctx *ctx); /* as the settings say */
 
@@ -173,11 +175,40 @@ CB_MUST_USE cb_code cb_manifest_load(cb_repo *repo, const cb_manifest_ref *ref, 
 CB_MUST_USE cb_code cb_manifest_load_listed(cb_repo *repo, const cb_manifest_ref *ref,
                                             cb_manifest **out, cb_error *err);
 
-/* When a verify of it last found all good; 0 never. */
+/*
+ * Before many backups are loaded by cb_manifest_load_listed, and their notes: fetch them several at
+ * a time. `refs` come from a listing made just now. What cannot be had is told when it is loaded.
+ */
+CB_MUST_USE cb_code cb_manifest_preload(cb_repo *repo, const cb_manifest_ref *refs, size_t count,
+                                        cb_error *err);
+
+/* ---- notes: when what was last looked at; a lost one says "never", and nothing depends on it - */
+
+typedef struct cb_backup_note {
+    int64_t verified_us; /* a verify of all of it found all good; 0 never */
+    int64_t opened_us;   /* its engine opened a restore of it, or would not; 0 never */
+} cb_backup_note;
+CB_MUST_USE cb_code cb_manifest_note(cb_repo *repo, const cb_manifest_ref *ref, cb_backup_note *out,
+                                     cb_error *err);
+CB_MUST_USE cb_code cb_manifest_set_note(cb_repo *repo, const cb_manifest_ref *ref,
+                                         const cb_backup_note *note, cb_error *err);
+/* The first half of it alone. */
 CB_MUST_USE cb_code cb_manifest_verified(cb_repo *repo, const cb_manifest_ref *ref, int64_t *out_us,
                                          cb_error *err);
 CB_MUST_USE cb_code cb_manifest_set_verified(cb_repo *repo, const cb_manifest_ref *ref,
                                              int64_t when_us, cb_error *err);
+
+/* When all that is needed of a pack was last read and found good. */
+typedef struct cb_pack_note {
+    uint8_t id[16];
+    int64_t checked_us;
+} cb_pack_note;
+/* By id; the caller frees *out with free(). */
+CB_MUST_USE cb_code cb_repo_pack_notes(cb_repo *repo, cb_pack_note **out, size_t *count,
+                                       cb_error *err);
+/* Replaces all; sorts them. */
+CB_MUST_USE cb_code cb_repo_set_pack_notes(cb_repo *repo, cb_pack_note *notes, size_t count,
+                                           cb_error *err);
 
 /* ---- reading the item table --------------------------------------------------------------- */
 
@@ -297,6 +328,7 @@ typedef struct cb_location {
 
 /* The pack's key, for messages. */
 void cb_repo_pack_name(cb_repo *repo, uint32_t pack, char out[CB_KEY_MAX]);
+bool cb_repo_pack_id(cb_repo *repo, uint32_t pack, uint8_t out[16]); /* false: no such number */
 
 /* From now on nothing is taken from what this machine keeps of a remote repository: for those who
    ask whether the repository itself is sound. */

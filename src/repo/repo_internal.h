@@ -41,8 +41,22 @@ typedef struct cb_kept_pack_key {
     uint8_t key[CB_SECRET_BYTES];
 } cb_kept_pack_key;
 
+/* Which notes there are, once somebody has listed them (preload.c). */
+typedef struct cb_listed_note {
+    const char *key;
+    int64_t modified_us;
+} cb_listed_note;
+
+typedef struct cb_note_list {
+    bool is_listed;
+    cb_listed_note *notes; /* by key */
+    size_t count, capacity;
+    cb_arena arena;
+} cb_note_list;
+
 struct cb_repo {
     cb_ctx *ctx;
+    cb_note_list notes;
     struct cb_fetch *fetch; /* fetch.h */
     cb_store *store;
     uint8_t id[CB_REPO_ID_BYTES];
@@ -147,6 +161,10 @@ CB_MUST_USE cb_code cb_manifest_render(const cb_manifest *manifest,
 /* `session_id` may be NULL. */
 CB_MUST_USE cb_code cb_manifest_parse(cb_bytes payload, cb_manifest **out, uint8_t *session_id,
                                       cb_error *err);
+
+void cb_note_list_free(cb_note_list *list);
+/* Known not to be there? Else *version is what tells its contents apart; 0: ask the store. */
+bool cb_note_is_absent(const cb_repo *repo, const char *key, uint64_t *version);
 
 /* ---- sessions, as others see them ---- */
 
