@@ -257,6 +257,67 @@ static void test_tags_add_up(void **state)
     unlink(path);
 }
 
+/* A stronger layer replaces the repositories of the weaker ones, it does not add to them. */
+static void test_repositories(void **state)
+{
+    static const char *const environment[] = {"CANVASBACK_REPO=/e", NULL};
+    cb_config *config;
+    cb_error err;
+    char path[64];
+    char line[256];
+
+    (void)state;
+    kit_file(path, "repo = /a\nrepo = /b\n[prod]\nrepo = /c\n");
+    snprintf(line, sizeof(line), "backup app.db --config %s", path);
+    config = kit_config(line, NULL);
+    assert_int_equal(config->repo_count, 2);
+    assert_string_equal(config->repos[1], "/b");
+    assert_string_equal(config->values[CB_OPT_REPO].text, "/a");
+    cb_config_free(config);
+    config = kit_config(line, environment);
+    assert_int_equal(config->repo_count, 1);
+    assert_string_equal(config->repos[0], "/e");
+    cb_config_free(config);
+    snprintf(line, sizeof(line), "backup prod.db --config %s", path);
+    config = kit_config(line, NULL);
+    assert_int_equal(config->repo_count, 1);
+    assert_string_equal(config->values[CB_OPT_REPO].text, "/c");
+    cb_config_free(config);
+    snprintf(line, sizeof(line), "backup prod.db --repo /x --repo /y --repo /z --config %s", path);
+    config = kit_config(line, environment);
+    assert_int_equal(config->repo_count, 3);
+    assert_string_equal(config->repos[2], "/z");
+    assert_string_equal(config->values[CB_OPT_REPO].text, "/x");
+    cb_config_free(config);
+    assert_int_equal(kit_read("verify --repo /x --repo /y", NULL, &config, &err), CB_USAGE);
+    unlink(path);
+}
+
+/* Secrets stand in the environment and nowhere else, and no message shows them. */
+static void test_secrets(void **state)
+{
+    static const char *const environment[] = {"CANVASBACK_PASSPHRASE=hunter2", NULL};
+    cb_config *config = kit_config("list", environment);
+    cb_error err;
+    char path[64];
+    char line[128];
+
+    (void)state;
+    assert_string_equal(config->values[CB_OPT_PASSPHRASE].text, "hunter2");
+    cb_config_free(config);
+    kit_file(path, "passphrase = hunter2\n");
+    snprintf(line, sizeof(line), "list --config %s", path);
+    assert_int_equal(kit_read(line, NULL, &config, &err), CB_USAGE);
+    assert_null(strstr(err.message, "hunter2"));
+    assert_non_null(strstr(err.hint, "passphrase-file"));
+    unlink(path);
+    assert_int_equal(kit_read("list --passphrase hunter2", NULL, &config, &err), CB_USAGE);
+    assert_null(strstr(err.message, "hunter2"));
+    assert_int_equal(kit_read("list --passphras=hunter2", NULL, &config, &err), CB_USAGE);
+    assert_null(strstr(err.message, "hunter2"));
+    assert_null(strstr(err.hint, "Did you mean"));
+}
+
 static void test_sections_with_rules(void **state)
 {
     char path[64];
@@ -286,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_wrong_files),     cmocka_unit_test(test_wrong_variables),
         cmocka_unit_test(test_other_variables), cmocka_unit_test(test_usual_files),
         cmocka_unit_test(test_tags_add_up),     cmocka_unit_test(test_sections_with_rules),
+        cmocka_unit_test(test_repositories),    cmocka_unit_test(test_secrets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,6 +61,114 @@ static void test_settings(void **state)
     cb_config_free(config);
 }
 
+static void test_settings_of_stores(void **state)
+{
+    cb_config *config = kit_config("backup x --repo /a --repo s3://b/c --limit-upload 5MiB "
+                                   "--limit-download 1000kB --lock-for 30d --cache-dir /cache",
+                                   NULL);
+    cb_settings settings = {0};
+
+    (void)state;
+    cb_settings_fill(config, &settings);
+    assert_string_equal(settings.repository, "/a");
+    assert_int_equal(settings.more_repository_count, 1);
+    assert_string_equal(settings.more_repositories[0], "s3://b/c");
+    assert_int_equal(settings.limit_upload, 5 << 20);
+    assert_int_equal(settings.limit_download, 1000000);
+    assert_int_equal(settings.lock_for_us, INT64_C(30) * 86400 * 1000000);
+    assert_string_equal(settings.cache_directory, "/cache");
+    cb_config_free(config);
+}
+
+/* The way to the key that was given closest to the run is the one; weaker layers do not count. */
+static void test_keys(void **state)
+{
+    static const struct {
+        const char *line, *file;
+        const char *const environment[3];
+        const char *key_file, *passphrase_file, *command, *passphrase;
+    } samples[] = {
+        {"list", "key-file = /k\n", {NULL}, "/k", NULL, NULL, NULL},
+        {"list --passphrase-file /p", "key-file = /k\n", {NULL}, NULL, "/p", NULL, NULL},
+        {"list", "passphrase-file = /p\n", {"CANVASBACK_PASSPHRASE=x"}, NULL, NULL, NULL, "x"},
+        {"list --passphrase-command c", "", {"CANVASBACK_PASSPHRASE=x"}, NULL, NULL, "c", NULL},
+        {"list --key-file /k --passphrase-file /p", "", {NULL}, "/k", "/p", NULL, NULL},
+        {"list", "", {NULL}, NULL, NULL, NULL, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < CB_LENGTH(samples); i++) {
+        cb_settings settings = {0};
+        cb_config *config;
+        char path[64];
+        char line[256];
+
+        kit_file(path, samples[i].file);
+        snprintf(line, sizeof(line), "%s --config %s", samples[i].line, path);
+        config = kit_config(line, samples[i].environment);
+        cb_settings_fill(config, &settings);
+#define SAME(field, expected)                                                                      \
+    assert_string_equal(settings.field ? settings.field : "", expected ? expected : "")
+        SAME(key_file, samples[i].key_file);
+        SAME(passphrase_file, samples[i].passphrase_file);
+        SAME(passphrase_command, samples[i].command);
+        SAME(passphrase, samples[i].passphrase);
+#undef SAME
+        cb_config_free(config);
+        unlink(path);
+    }
+}
+
+static void test_hooks(void **state)
+{
+    static const char *const nested[] = {"CANVASBACK_HOOK=after", "CANVASBACK_BEFORE=b",
+                                         "CANVASBACK_ON_FAILURE=f", NULL};
+    cb_config *config = kit_config("backup x --after a", nested + 1);
+    cb_hooks hooks;
+
+    (void)state;
+    cb_hooks_fill(config, &hooks);
+    assert_string_equal(hooks.before, "b");
+    assert_string_equal(hooks.after, "a");
+    assert_string_equal(hooks.on_failure, "f");
+    cb_config_free(config);
+    config = kit_config("backup x --after a", nested);
+    cb_hooks_fill(config, &hooks);
+    assert_null(hooks.before);
+    assert_string_equal(hooks.after, "a");
+    assert_null(hooks.on_failure);
+    cb_config_free(config);
+    config = kit_config("verify --after a", nested + 1);
+    cb_hooks_fill(config, &hooks);
+    assert_null(hooks.before);
+    assert_string_equal(hooks.after, "a");
+    assert_string_equal(hooks.on_failure, "f");
+    cb_config_free(config);
+    config = kit_config("list", nested + 1);
+    cb_hooks_fill(config, &hooks);
+    assert_null(hooks.on_failure);
+    cb_config_free(config);
+}
+
+static void test_verify(void **state)
+{
+    cb_config *config =
+        kit_config("verify prod --percent 2.5% --max-bytes 1GiB --deep --schedule", NULL);
+    cb_verify_request request;
+    cb_error err = {0};
+
+    (void)state;
+    assert_int_equal(cb_verify_request_fill(config, &request, &err), CB_OK);
+    assert_string_equal(request.backup, "prod");
+    assert_true(request.percent > 2.4999 && request.percent < 2.5001);
+    assert_int_equal(request.max_bytes, 1 << 30);
+    assert_true(request.deep && request.schedule);
+    cb_config_free(config);
+    config = kit_config("verify prod@2026 --deep --schedule", NULL);
+    assert_int_equal(cb_verify_request_fill(config, &request, &err), CB_USAGE);
+    cb_config_free(config);
+}
+
 static cb_code fill_restore(const char *line, cb_restore_request *request)
 {
     static cb_config *config; /* the request borrows from it until the next call */
@@ -156,7 +264,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_backup),  cmocka_unit_test(test_settings),
         cmocka_unit_test(test_restore), cmocka_unit_test(test_expire),
-        cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_copy),    cmocka_unit_test(test_settings_of_stores),
+        cmocka_unit_test(test_keys),    cmocka_unit_test(test_hooks),
+        cmocka_unit_test(test_verify),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -33,6 +33,14 @@ static void test_right_values(void **state)
         {CB_OPT_TAG, "a=b=c", 0},
         {CB_OPT_TAG, "a=", 0},
         {CB_OPT_NAME, "prod.v2_x-y", 0},
+        {CB_OPT_LIMIT_UPLOAD, "1024", 1024},
+        {CB_OPT_LIMIT_UPLOAD, "5MiB", 5 << 20},
+        {CB_OPT_MAX_BYTES, "1.5GB", 1500000000},
+        {CB_OPT_PERCENT, "100", 1000000},
+        {CB_OPT_PERCENT, "5", 50000},
+        {CB_OPT_PERCENT, "0.0001%", 1},
+        {CB_OPT_PERCENT, "12.5%", 125000},
+        {CB_OPT_LOCK_FOR, "1d", INT64_C(86400) * 1000000},
     };
     cb_error err = {0};
     int64_t number;
@@ -84,6 +92,19 @@ static void test_wrong_values(void **state)
         {CB_OPT_REPO, "", 0},
         {CB_OPT_TIME, "2026-02-31", 0},
         {CB_OPT_EVERY, "59", 0},
+        {CB_OPT_LIMIT_UPLOAD, "1023", 0},
+        {CB_OPT_LIMIT_UPLOAD, "-5MiB", 0},
+        {CB_OPT_LIMIT_DOWNLOAD, "fast", 0},
+        {CB_OPT_LIMIT_DOWNLOAD, "9999999999999999999999G", 0},
+        {CB_OPT_MAX_BYTES, "0", 0},
+        {CB_OPT_PERCENT, "0", 0},
+        {CB_OPT_PERCENT, "0.00001", 0},
+        {CB_OPT_PERCENT, "100.0001", 0},
+        {CB_OPT_PERCENT, "1000", 0},
+        {CB_OPT_PERCENT, "5%%", 0},
+        {CB_OPT_PERCENT, ".5", 0},
+        {CB_OPT_PERCENT, "-5", 0},
+        {CB_OPT_LOCK_FOR, "23h", 0},
     };
     int64_t number;
 
