@@ -358,6 +358,61 @@ void cb_index_builder_clear(cb_index_builder *builder)
     builder->count = 0;
 }
 
+static int compare_places(const void *a, const void *b)
+{
+    const cb_pack_entry *left = a;
+    const cb_pack_entry *right = b;
+
+    if (left->offset != right->offset)
+        return left->offset < right->offset ? -1 : 1;
+    return memcmp(left->id.bytes, right->id.bytes, CB_HASH_BYTES);
+}
+
+/* What the builder has of a pack, by place; the caller frees it. */
+static cb_pack_entry *entries_of(const cb_index_builder *builder, uint32_t pack)
+{
+    size_t count = builder->packs[pack].chunks;
+    cb_pack_entry *known = calloc(count + 1, sizeof(*known));
+    size_t found = 0;
+
+    for (size_t i = 0; known != NULL && i < builder->count && found < count; i++)
+        if (builder->entries[i].pack == pack)
+            known[found++] = builder->entries[i].entry;
+    if (known != NULL && found > 0)
+        qsort(known, found, sizeof(*known), compare_places);
+    return known;
+}
+
+/*
+ * Two objects name one pack, as a rule with the same entries. If one of them leaves any out (no
+ * release of ours does), all that is said counts: a chunk that a merge forgot would look lost, and
+ * its pack needless.
+ */
+static cb_code add_missing(cb_index_builder *builder, uint32_t pack, const cb_pack_entry *entries,
+                           size_t count, cb_error *err)
+{
+    size_t known_count = builder->packs[pack].chunks;
+    cb_pack_entry *known = entries_of(builder, pack);
+    cb_code code = CB_OK;
+
+    if (known == NULL)
+        return cb_fail_memory(err, known_count * sizeof(*known));
+    for (size_t i = 0; i < count && code == CB_OK; i++) {
+        if (bsearch(&entries[i], known, known_count, sizeof(*known), compare_places) != NULL)
+            continue;
+        if (builder->count == builder->capacity)
+            code = cb_array_grow(&builder->entries, &builder->capacity, sizeof(*builder->entries),
+                                 err);
+        if (code != CB_OK)
+            break;
+        builder->entries[builder->count].entry = entries[i];
+        builder->entries[builder->count++].pack = pack;
+        builder->packs[pack].chunks++;
+    }
+    free(known);
+    return code;
+}
+
 cb_code cb_index_builder_add(cb_index_builder *builder, const uint8_t id[CB_PACK_ID_BYTES],
                              cb_pack_kind kind, const uint8_t *wrap, const cb_pack_entry *entries,
                              size_t count, cb_error *err)
@@ -367,7 +422,7 @@ cb_code cb_index_builder_add(cb_index_builder *builder, const uint8_t id[CB_PACK
 
     for (size_t i = 0; i < builder->pack_count; i++)
         if (memcmp(builder->packs[i].id, id, CB_PACK_ID_BYTES) == 0)
-            return CB_OK;
+            return add_missing(builder, (uint32_t)i, entries, count, err);
     if (builder->pack_count == builder->pack_capacity)
         code =
             cb_array_grow(&builder->packs, &builder->pack_capacity, sizeof(*builder->packs), err);

@@ -140,7 +140,7 @@ typedef struct cb_index_builder {
 
 void cb_index_builder_free(cb_index_builder *builder);
 void cb_index_builder_clear(cb_index_builder *builder);
-/* A pack that was added before is left out. `wrap` NULL: the pack is not encrypted. */
+/* Of a pack that was added before only the entries that it did not have. `wrap` NULL: the pack is not encrypted. */
 CB_MUST_USE cb_code cb_index_builder_add(cb_index_builder *builder,
                                          const uint8_t id[CB_PACK_ID_BYTES], cb_pack_kind kind,
                                          const uint8_t *wrap, const cb_pack_entry *entries,

@@ -42,16 +42,14 @@ cb_object_seal_kind cb_object_seal_of(unsigned kind)
     switch (kind) {
     case CB_OBJECT_MANIFEST:
         return CB_SEAL_OWNER;
-    case CB_OBJECT_NAME:
-    case CB_OBJECT_SESSION:
-    case CB_OBJECT_INDEX:
-    case CB_OBJECT_SUSPECT:
-    case CB_OBJECT_WAIT:
-    case CB_OBJECT_VERDICT:
-    case CB_OBJECT_VERIFIED:
-        return CB_SEAL_SHARED;
-    default: /* read before a key is known, or without a payload */
+    case CB_OBJECT_CONFIG: /* read before a key is known */
+    case CB_OBJECT_KEY:
+    case CB_OBJECT_BEAT: /* without a payload: that they are there is all they say */
+    case CB_OBJECT_END:
+    case CB_OBJECT_TOMBSTONE:
         return CB_SEAL_NONE;
+    default:
+        return CB_SEAL_SHARED;
     }
 }
 
