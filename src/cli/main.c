@@ -157,11 +157,12 @@ int main(int argc, char **argv)
         report(&err, cb_config_wants_json(argc, words, environment));
         return exit_code_for(argc, words, &err);
     }
-    if (run(config, &door, &err) != CB_OK)
+    if (run(config, &door, &err) != CB_OK) {
         report(&err, door.json);
-    else if (door.damage.code != CB_OK) {
-        cb_output_error(&door.damage); /* the result itself has been printed */
-        err = door.damage;
+    } else {
+        err = door.damage; /* what was survived on the way may still stand in it */
+        if (err.code != CB_OK)
+            cb_output_error(&err); /* the result itself has been printed */
     }
     exit_code = cb_exit_code(&err);
     if (exit_code != 0)
