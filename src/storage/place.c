@@ -78,8 +78,13 @@ static cb_code check_bucket(const cb_place *place, cb_error *err)
     }
     /* '$' begins the names of Azure's own containers. */
     if (!consists_of(name + (place->kind == CB_PLACE_AZ && name[0] == '$'), LETTERS "-_.") ||
-        name[0] == '.' || strstr(name, "..") != NULL)
-        return cb_fail(err, CB_USAGE, "'%s' cannot be the name of a bucket", name);
+        name[0] == '.' || strstr(name, "..") != NULL) {
+        /* Not repeated: it may be user:password@host. */
+        cb_fail(err, CB_USAGE, "what stands behind %s:// cannot be the name of a bucket",
+                place->scheme);
+        cb_hint(err, "Write %s://bucket/prefix; a server belongs into ?endpoint=.", place->scheme);
+        return err->code;
+    }
     return CB_OK;
 }
 
