@@ -8,6 +8,7 @@
 #include "cli/output.h"
 #include "cli/verbs.h"
 
+#include <malloc.h>
 #include <unistd.h>
 
 static cb_verb *const verbs[CB_COMMAND_END] = {
@@ -143,6 +144,9 @@ static int exit_code_for(int argc, const char *const *argv, const cb_error *err)
     return cb_exit_code(err);
 }
 
+/* From here on memory comes from the system, and goes back when it is freed. */
+enum { LARGE_BUFFER = 256 << 10 };
+
 int main(int argc, char **argv)
 {
     const char *const *words = (const char *const *)argv;
@@ -152,6 +156,9 @@ int main(int argc, char **argv)
     cb_error err = {0};
     int exit_code = 0;
 
+    /* Else what one thread frees is kept for that thread, and sixteen of them keep it many times.
+     */
+    mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER);
     cb_output_guard();
     if (cb_config_read(argc, words, environment, &config, &err) != CB_OK) {
         report(&err, cb_config_wants_json(argc, words, environment));

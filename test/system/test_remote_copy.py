@@ -23,7 +23,7 @@ while True:
 def program(remote, tmp_path):
     """The program with the store's credentials in its environment."""
     cb = Canvasback(tmp_path)
-    cb.env.update({key: str(value) for key, value in remote.env().items()})
+    cb.env.update(remote.env())
     return cb
 
 
