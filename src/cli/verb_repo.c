@@ -229,6 +229,11 @@ static cb_code manage_keys(cb_door *door, cb_error *err)
         code = cb_repo_key(door->ctx, &request, &result, err);
     if (code != CB_OK)
         return code;
+    if (request.file)
+        cb_door_say(door, CB_EVENT_INFO,
+                    "the key file '%s' is made: bring it to its host, and name it there with "
+                    "--key-file",
+                    request.file);
     return door->json ? cb_json_keys(result, &door->object, err)
                       : cb_render_keys(result, cb_now_us(door->ctx), &door->out, err);
 }

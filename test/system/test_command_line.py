@@ -10,7 +10,7 @@ import pytest
 from conftest import DONE, FAILED, MISSING, USAGE
 
 COMMANDS = ["backup", "restore", "list", "show", "verify", "check", "expire", "copy", "init",
-            "repo", "repair", "schedule", "help", "version", "completion"]
+            "repo", "repair", "metrics", "report", "schedule", "help", "version", "completion"]
 
 
 def is_time(text):
@@ -174,6 +174,11 @@ def test_names_that_are_not_utf8(cb, tmp_path):
         (["list", "--jsno"], "--json"),
         (["backup", "x", "--compres", "lz4"], "--compress"),
         (["expire", "--keep-dayly", "3"], "--keep-daily"),
+        (["metrisc"], "metrics"),
+        (["reprot"], "report"),
+        (["repo", "kye"], "repo key"),
+        (["repo", "key", "ad"], "repo key add"),
+        (["backup", "x", "--on-failur", "true"], "--on-failure"),
     ],
 )
 def test_did_you_mean(cb, words, meant):
@@ -207,6 +212,20 @@ def test_did_you_mean(cb, words, meant):
         ["list", "--json=yes please"],
         ["help", "frobnicate"],
         ["completion", "tcsh"],
+        ["repo", "frobnicate"],
+        ["repo", "key", "frobnicate"],
+        ["repo", "key", "add", "--write-only"],
+        ["repo", "key", "remove"],
+        ["repo", "sync", "a"],
+        ["repo", "--dry-run"],
+        ["report"],
+        ["verify", "--percent", "101"],
+        ["verify", "--max-bytes", "much"],
+        ["verify", "--schedule"],
+        ["backup", "x", "--lock-for", "1h"],
+        ["backup", "x", "--limit-upload", "0"],
+        ["list", "--passphrase", "x"],
+        ["list", "--repo", "a", "--repo", "b"],
     ],
 )
 def test_usage_errors(cb, words):
@@ -227,7 +246,7 @@ def test_environment(cb, db):
     # What is given on the line wins.
     assert cb("list", "--jobs", 2, env={"CANVASBACK_JOBS": "1"}).json
     assert cb("list", "--repo", cb.repo, env={"CANVASBACK_REPO": "/nowhere"}).json
-    for command in COMMANDS[:11]:
+    for command in COMMANDS[:13]:
         assert cb.run(command, env={"CANVASBACK_NONSENSE": "1"}).code == USAGE
 
 

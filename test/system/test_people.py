@@ -65,7 +65,9 @@ def test_tables_fit_80_columns(cb, folder, tmp_path):
 
 
 def test_check_of_a_folder_as_store(cb):
-    result = cb("repo", "--check", "--repo", cb.repo)
+    cb("repo", "--check", code=MISSING)
+    cb.repo.mkdir()
+    result = cb("repo", "--check")
     assert result.json["address"].endswith(str(cb.repo)) and result.json["writable"] is True
     assert result.json["is_repository"] is False
     cb("init")
