@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 static const char *const environment[] = {"HOME=/home/ann", "XDG_CONFIG_HOME=/nonexistent",
-                                          "CANVASBACK_JOBS=2", NULL};
+                                          "CANVASBACK_JOBS=2", "CANVASBACK_PASSPHRASE=hunter2",
+                                          NULL};
 
 typedef struct plan {
     cb_config *config;
@@ -141,6 +142,26 @@ static void test_cron_runs_what_was_meant(void **state)
                         "--lock-wait|3600|--progress|none|--jobs|2|--before|echo \"a; b\"|"
                         "expire|prod|--repo|/r|--lock-wait|3600|--progress|none|--jobs|2|"
                         "--keep-last|3|");
+}
+
+/* One backup for all repositories, one expire for each; hooks around the backup alone. */
+static void test_several_repositories(void **state)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf out = {0};
+    cb_error err = {0};
+
+    (void)state;
+    PLAN(p, "/x.db", "--hourly", "--keep-last", "3", "--repo", "/a", "--repo", "s3://b/c?region=r",
+         "--after", "true", "--on-failure", "false", "--log-file", "/log/x");
+    assert_int_equal(cb_schedule_service(&p.schedule, &out, &err), CB_OK);
+    kit_assert_has(&out,
+                   " backup /x.db --name x --no-create --repo /a --repo \"s3://b/c?region=r\" "
+                   "--lock-wait 3600 --progress none --jobs 2 --after true --on-failure "
+                   "false\n");
+    kit_assert_has(&out, " expire x --repo /a --lock-wait 3600 --progress none --jobs 2 "
+                         "--on-failure false --keep-last 3\n");
+    kit_assert_has(&out, " expire x --repo \"s3://b/c?region=r\" --lock-wait 3600 ");
+    kit_assert_lacks(&out, "hunter2"); /* of the environment: a secret is never written down */
 }
 
 static void test_launchd(void **state)
@@ -371,6 +392,7 @@ int main(void)
         cmocka_unit_test(test_service),
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_cron_runs_what_was_meant),
+        cmocka_unit_test(test_several_repositories),
         cmocka_unit_test(test_launchd),
         cmocka_unit_test(test_plan),
         cmocka_unit_test(test_refusals),
