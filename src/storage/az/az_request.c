@@ -44,6 +44,7 @@ static cb_code make_url(const cb_az_store *self, const char *key, const cb_pair 
 typedef struct attempt {
     cb_az_store *store;
     const char *copy_source; /* URL without a SAS; NULL */
+    bool has_body;
 } attempt;
 
 static cb_code sign_shared(const attempt *of, const cb_az_auth *auth,
@@ -153,18 +154,19 @@ void cb_az_failure_code(const cb_http_response *response, char out[CB_AZ_CODE_MA
 }
 
 /* Besides what every service means: 401 is an expired token, and bytes that changed on the way are
-   a 400. */
+   a 400, which the emulator calls an invalid operation. */
 static cb_http_verdict judge(void *arg, const cb_http_response *response, cb_http_verdict usual)
 {
+    const attempt *of = arg;
     char code[CB_AZ_CODE_MAX];
 
-    (void)arg;
     if (response->status == 401)
         return CB_HTTP_REFRESH;
     if (response->status != 400 && response->status != 409)
         return usual;
     cb_az_failure_code(response, code);
-    if (strcmp(code, "Md5Mismatch") == 0 || strcmp(code, "PendingCopyOperation") == 0)
+    if (strcmp(code, "Md5Mismatch") == 0 || strcmp(code, "PendingCopyOperation") == 0 ||
+        (of->has_body && strcmp(code, "InvalidOperation") == 0))
         return CB_HTTP_AGAIN;
     return usual;
 }
@@ -176,7 +178,7 @@ cb_code cb_az_send(cb_az_store *self, const cb_az_call *call, cb_http_response *
     CB_CLEANUP(cb_buf_free) cb_buf source = {0};
     const cb_pair version = {"versionid", call->copy_version};
     const char *method = call->method != NULL ? call->method : "GET";
-    attempt of = {.store = self};
+    attempt of = {.store = self, .has_body = call->body_parts > 0};
     cb_http_request request = {.method = method,
                                .headers = call->headers,
                                .body = call->body,

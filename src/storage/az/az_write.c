@@ -1,6 +1,7 @@
 /*
  * az_write.c - uploads: small objects by one Put Blob, large ones by blocks, several under way, and
- * the list that makes them an object. The service compares an MD5 with each.
+ * the list that makes them an object. The service compares an MD5 with each. Its answer is not
+ * believed alone: it must repeat the MD5, or the object is looked at afterwards.
  *
  * An object of CB_PUT_NEW is created under If-None-Match: *, which for blocks stands on the list.
  * Blocks of several writers of one name lie side by side until one commits: their ids carry the
@@ -26,6 +27,7 @@ enum {
     BLOCK_ID_MAX = CB_BASE64_SIZE(40),
     LINE_MAX_BYTES = 128,
     LINES_MAX = 8,
+    TRIES = 3,
 };
 
 typedef struct az_upload {
@@ -34,6 +36,7 @@ typedef struct az_upload {
     char *key;
     cb_put_options options;
     char nonce[CB_BLOB_NONCE_MAX];
+    uint64_t size; /* of the object */
 } az_upload;
 
 static az_upload *of_upload(cb_blob_upload *upload)
@@ -62,14 +65,16 @@ static void add_line(lines *to, const char *format, ...)
     to->count++;
 }
 
-static void add_md5(lines *to, const cb_bytes *pieces, size_t count)
+typedef char md5_text[CB_BASE64_SIZE(CB_MD5_BYTES)];
+
+/* "" where MD5 is forbidden: then TLS and the chunks' own hashes remain. */
+static void add_md5(lines *to, const cb_bytes *pieces, size_t count, md5_text out)
 {
     uint8_t md5[CB_MD5_BYTES];
-    char text[CB_BASE64_SIZE(CB_MD5_BYTES)];
 
-    /* Where MD5 is forbidden, TLS and the chunks' own hashes remain. */
+    out[0] = '\0';
     if (cb_md5_pieces(pieces, count, md5))
-        add_line(to, "Content-MD5: %s", cb_base64(md5, sizeof(md5), text));
+        add_line(to, "Content-MD5: %s", cb_base64(md5, sizeof(md5), out));
 }
 
 /* Of the request that makes the object visible. */
@@ -96,6 +101,11 @@ static cb_code fail_exists(const az_upload *self, cb_error *err)
                    self->store->place.address);
 }
 
+static bool is_ours(const az_upload *self, const cb_az_facts *there)
+{
+    return strcmp(there->nonce, self->nonce) == 0 && there->size_bytes == self->size;
+}
+
 /* The key is taken. By ourselves, when an earlier attempt went through unseen? */
 static cb_code settle(const az_upload *self, bool may_be_ours, cb_error *err)
 {
@@ -105,9 +115,11 @@ static cb_code settle(const az_upload *self, bool may_be_ours, cb_error *err)
     if (!may_be_ours)
         return fail_exists(self, err);
     code = cb_az_stat(self->store, self->key, &facts, err);
+    if (code == CB_NOT_FOUND)
+        return cb_fail(err, CB_RETRY, "'%s' came and went while it was stored", self->key);
     if (code != CB_OK)
         return cb_context(err, "cannot tell whether '%s' was stored", self->key);
-    return strcmp(facts.nonce, self->nonce) == 0 ? CB_OK : fail_exists(self, err);
+    return is_ours(self, &facts) ? CB_OK : fail_exists(self, err);
 }
 
 /*
@@ -119,7 +131,7 @@ static cb_code settle_lost_blocks(const az_upload *self, bool may_be_ours, cb_er
     cb_az_facts facts;
     cb_code code = cb_az_stat(self->store, self->key, &facts, err);
 
-    if (code == CB_OK && may_be_ours && strcmp(facts.nonce, self->nonce) == 0)
+    if (code == CB_OK && may_be_ours && is_ours(self, &facts))
         return CB_OK;
     if (code == CB_OK && self->options.mode == CB_PUT_NEW)
         return fail_exists(self, err);
@@ -128,23 +140,54 @@ static cb_code settle_lost_blocks(const az_upload *self, bool may_be_ours, cb_er
     return cb_fail(err, CB_RETRY, "another writer of '%s' came between", self->key);
 }
 
-static cb_code end_commit(az_upload *self, const cb_http_response *response, cb_error *err)
+/* Success was answered. *kept false: the object is not there, or is another one. */
+static cb_code confirm(const az_upload *self, const cb_http_response *response, const md5_text sent,
+                       bool *kept, cb_error *err)
+{
+    const char *got = cb_http_header(response, "content-md5");
+    cb_error missing = {0};
+    cb_az_facts facts;
+    cb_code code;
+
+    cb_az_learn_versioning(self->store, response);
+    *kept = got != NULL && sent[0] != '\0' && strcmp(got, sent) == 0;
+    if (*kept)
+        return CB_OK;
+    code = cb_az_stat(self->store, self->key, &facts, &missing);
+    *kept = code == CB_OK && is_ours(self, &facts);
+    if (code == CB_OK || code == CB_NOT_FOUND)
+        return CB_OK;
+    if (code == CB_DENIED && cb_http_header(response, "etag") != NULL) {
+        *kept = true; /* who may only write must believe a complete answer */
+        return CB_OK;
+    }
+    *err = missing;
+    return cb_context(err, "cannot tell whether '%s' was stored", self->key);
+}
+
+static cb_code fail_lost(const az_upload *self, cb_error *err)
+{
+    return cb_fail(err, CB_IO,
+                   "the store of '%.300s' answers that '%s' is stored, but it is not there or is "
+                   "another one",
+                   self->store->place.address, self->key);
+}
+
+/* The commit was refused. CB_OK: the object is there all the same, and ours. */
+static cb_code end_refused(az_upload *self, const cb_http_response *response, bool may_be_ours,
+                           cb_error *err)
 {
     char failure[CB_AZ_CODE_MAX];
 
-    if (cb_az_is_success(response)) {
-        cb_az_learn_versioning(self->store, response);
-        return CB_OK;
-    }
     cb_az_failure_code(response, failure);
     if (self->options.mode == CB_PUT_NEW &&
         (strcmp(failure, "BlobAlreadyExists") == 0 || response->status == 412))
-        return settle(self, response->repeated, err);
+        return settle(self, may_be_ours, err);
     if (strcmp(failure, "InvalidBlockList") == 0)
-        return settle_lost_blocks(self, response->repeated, err);
+        return settle_lost_blocks(self, may_be_ours, err);
     /* Who may create, but not write over, is refused like this where something is. */
     if (self->options.mode == CB_PUT_NEW && strcmp(failure, "UnauthorizedBlobOverwrite") == 0)
-        return fail_exists(self, err);
+        return settle(self, may_be_ours, err);
     if (response->status == 404)
         return cb_az_fail(self->store, response, "write to", NULL, err);
     return cb_az_fail(self->store, response, "write", self->key, err);
@@ -153,11 +196,13 @@ static cb_code end_commit(az_upload *self, const cb_http_response *response, cb_
 /* ---- in one request ----------------------------------------------------------------------------
  */
 
-static cb_code az_whole(cb_blob_upload *upload, const cb_blob_body *body, cb_error *err)
+/* *kept false: send it once more. */
+static cb_code put_once(az_upload *self, const cb_blob_body *body, bool *was_sent, bool *kept,
+                        cb_error *err)
 {
-    az_upload *self = of_upload(upload);
     CB_CLEANUP(cb_http_response_free) cb_http_response response = {0};
     lines headers = {.count = 0};
+    md5_text md5;
     cb_az_call call = {.method = "PUT",
                        .key = self->key,
                        .headers = headers.list,
@@ -165,12 +210,34 @@ static cb_code az_whole(cb_blob_upload *upload, const cb_blob_body *body, cb_err
                        .body_parts = body->count};
     cb_code code;
 
+    *kept = true;
     add_line(&headers, "Content-Type: application/octet-stream");
     add_line(&headers, "x-ms-blob-type: BlockBlob");
-    add_md5(&headers, body->pieces, body->count);
+    add_md5(&headers, body->pieces, body->count, md5);
     add_commit_lines(self, &headers);
     code = cb_az_send(self->store, &call, &response, err);
-    return code == CB_OK ? end_commit(self, &response, err) : code;
+    if (code != CB_OK)
+        return code;
+    if (!cb_az_is_success(&response))
+        return end_refused(self, &response, response.repeated || *was_sent, err);
+    *was_sent = true;
+    return confirm(self, &response, md5, kept, err);
+}
+
+static cb_code az_whole(cb_blob_upload *upload, const cb_blob_body *body, cb_error *err)
+{
+    az_upload *self = of_upload(upload);
+    bool was_sent = false;
+
+    self->size = body->size;
+    for (int i = 0; i < TRIES; i++) {
+        bool kept;
+        cb_code code = put_once(self, body, &was_sent, &kept, err);
+
+        if (code != CB_OK || kept)
+            return code;
+    }
+    return fail_lost(self, err);
 }
 
 /* ---- in blocks
@@ -199,6 +266,7 @@ static cb_code az_part(cb_blob_upload *upload, const cb_blob_part *part, cb_erro
     char id[BLOCK_ID_MAX];
     const cb_pair query[] = {{"comp", "block"}, {"blockid", block_id(self, part->number, id)}};
     lines headers = {.count = 0};
+    md5_text md5;
     cb_az_call call = {.method = "PUT",
                        .key = self->key,
                        .query = query,
@@ -211,7 +279,7 @@ static cb_code az_part(cb_blob_upload *upload, const cb_blob_part *part, cb_erro
     if (part->number >= BLOCKS_MAX)
         return cb_fail(err, CB_TOO_LARGE, "'%s' is too large for one object", self->key);
     add_line(&headers, "Content-Type: application/octet-stream");
-    add_md5(&headers, part->body.pieces, part->body.count);
+    add_md5(&headers, part->body.pieces, part->body.count, md5);
     code = cb_az_send(self->store, &call, &response, err);
     if (code != CB_OK || cb_az_is_success(&response))
         return code;
@@ -237,6 +305,8 @@ static cb_code az_finish(cb_blob_upload *upload, unsigned parts, uint64_t size, 
     CB_CLEANUP(cb_buf_free) cb_buf xml = {0};
     const cb_pair query[] = {{"comp", "blocklist"}};
     lines headers = {.count = 0};
+    md5_text md5;
+    bool kept;
     cb_bytes body;
     cb_az_call call = {.method = "PUT",
                        .key = self->key,
@@ -247,16 +317,21 @@ static cb_code az_finish(cb_blob_upload *upload, unsigned parts, uint64_t size, 
                        .body_parts = 1};
     cb_code code = render_list(self, parts, &xml, err);
 
-    (void)size;
+    self->size = size;
     if (code != CB_OK)
         return code;
     body = cb_buf_bytes(&xml);
     add_line(&headers, "Content-Type: application/xml");
     add_line(&headers, "x-ms-blob-content-type: application/octet-stream");
-    add_md5(&headers, &body, 1);
+    add_md5(&headers, &body, 1, md5);
     add_commit_lines(self, &headers);
     code = cb_az_send(self->store, &call, &response, err);
-    return code == CB_OK ? end_commit(self, &response, err) : code;
+    if (code != CB_OK)
+        return code;
+    if (!cb_az_is_success(&response))
+        return end_refused(self, &response, response.repeated, err);
+    code = confirm(self, &response, md5, &kept, err);
+    return code == CB_OK && !kept ? fail_lost(self, err) : code;
 }
 
 static void az_abandon(cb_blob_upload *upload)

@@ -3,6 +3,9 @@
  * that the service compares the CRC32C before anything is visible. Large ones are a resumable
  * session: its chunks go out in order, the last one carries the CRC32C of all.
  *
+ * The answer is not believed alone: it must describe the object that was sent, or that is looked at
+ * afterwards.
+ *
  * An object of CB_PUT_NEW is created under ifGenerationMatch=0. When that is refused after a
  * repeated request, the object may be our own, its answer lost: a nonce in its metadata tells.
  */
@@ -16,7 +19,9 @@
 #include "storage/blob/writer.h"
 
 /* Chunks are multiples of 256 KiB; 16 MiB is what the service advises. */
-enum { WHOLE_MAX = 40 << 20, CHUNK_BYTES = 16 << 20, STALLS_MAX = 8 };
+enum { WHOLE_MAX = 40 << 20, CHUNK_BYTES = 16 << 20, STALLS_MAX = 8, TRIES = 3 };
+
+#define DESCRIPTION "name,generation,size,crc32c,metadata"
 
 typedef struct gs_upload {
     cb_blob_upload base;
@@ -25,9 +30,10 @@ typedef struct gs_upload {
     cb_put_options options;
     char nonce[CB_BLOB_NONCE_MAX];
     cb_buf session;  /* URL of a resumable upload, which is its credential too */
-    uint32_t crc32c; /* of all chunks so far */
+    uint64_t size;   /* of what has been sent so far */
+    uint32_t crc32c; /* the same */
     cb_arena arena;
-    cb_gs_object result; /* of the finished session */
+    cb_gs_object result; /* as the service describes it */
 } gs_upload;
 
 static gs_upload *of_upload(cb_blob_upload *upload)
@@ -48,6 +54,15 @@ static cb_code fail_exists(const gs_upload *self, cb_error *err)
                    self->store->place.address);
 }
 
+/* Does `result` describe what was sent? */
+static bool is_ours(const gs_upload *self)
+{
+    const cb_gs_object *there = &self->result;
+
+    return strcmp(there->nonce, self->nonce) == 0 && there->size_bytes == self->size &&
+           there->has_crc32c && there->crc32c == self->crc32c;
+}
+
 /* The key is taken. By ourselves, when an earlier attempt went through unseen? */
 static cb_code settle(gs_upload *self, bool may_be_ours, cb_error *err)
 {
@@ -56,9 +71,49 @@ static cb_code settle(gs_upload *self, bool may_be_ours, cb_error *err)
     if (!may_be_ours)
         return fail_exists(self, err);
     code = cb_gs_stat(self->store, self->key, &self->arena, &self->result, err);
+    if (code == CB_NOT_FOUND)
+        return cb_fail(err, CB_RETRY, "'%s' came and went while it was stored", self->key);
     if (code != CB_OK)
         return cb_context(err, "cannot tell whether '%s' was stored", self->key);
-    return strcmp(self->result.nonce, self->nonce) == 0 ? CB_OK : fail_exists(self, err);
+    return is_ours(self) ? CB_OK : fail_exists(self, err);
+}
+
+/* An answer with the wrong name is of another object, whatever else it says. */
+static bool is_described(gs_upload *self, const cb_http_response *response)
+{
+    const char *key;
+    cb_error ignored;
+
+    if (cb_gs_parse_object(cb_buf_bytes(&response->body), &self->arena, &self->result, &ignored) !=
+        CB_OK)
+        return false;
+    key = cb_blob_below(self->store->place.prefix, self->result.name);
+    return key != NULL && strcmp(key, self->key) == 0 && is_ours(self);
+}
+
+/* Success was answered. *kept false: the object is not there, or is another one. */
+static cb_code confirm(gs_upload *self, const cb_http_response *response, bool *kept, cb_error *err)
+{
+    cb_error missing = {0};
+    cb_code code;
+
+    *kept = is_described(self, response);
+    if (*kept)
+        return CB_OK;
+    code = cb_gs_stat(self->store, self->key, &self->arena, &self->result, &missing);
+    *kept = code == CB_OK && is_ours(self);
+    if (code == CB_OK || code == CB_NOT_FOUND)
+        return CB_OK;
+    *err = missing;
+    return cb_context(err, "cannot tell whether '%s' was stored", self->key);
+}
+
+static cb_code fail_lost(const gs_upload *self, cb_error *err)
+{
+    return cb_fail(err, CB_IO,
+                   "the store of '%.300s' answers that '%s' is stored, but it is not there or is "
+                   "another one",
+                   self->store->place.address, self->key);
 }
 
 static bool is_taken(const gs_upload *self, const cb_http_response *response)
@@ -112,15 +167,13 @@ static void pieces_free(cb_bytes **pieces)
 }
 
 /* The nonce is the boundary too: 128 random bits are not in anybody's bytes. */
-static cb_code wrap(gs_upload *self, const cb_blob_body *body, cb_buf *head, cb_buf *tail,
-                    cb_error *err)
+static cb_code wrap(gs_upload *self, cb_buf *head, cb_buf *tail, cb_error *err)
 {
-    uint32_t crc32c = crc32c_of(0, body);
     cb_code code = cb_buf_format(
         head, err, "--%s\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n", self->nonce);
 
     if (code == CB_OK)
-        code = describe(self, &crc32c, self->options.retain_until_us, head, err);
+        code = describe(self, &self->crc32c, self->options.retain_until_us, head, err);
     if (code == CB_OK)
         code = cb_buf_format(
             head, err, "\r\n--%s\r\nContent-Type: application/octet-stream\r\n\r\n", self->nonce);
@@ -129,11 +182,13 @@ static cb_code wrap(gs_upload *self, const cb_blob_body *body, cb_buf *head, cb_
     return code;
 }
 
-static cb_code send_whole(gs_upload *self, const cb_bytes *pieces, size_t count, cb_error *err)
+/* *kept false: send it once more. */
+static cb_code put_once(gs_upload *self, const cb_bytes *pieces, size_t count, bool *was_sent,
+                        bool *kept, cb_error *err)
 {
     CB_CLEANUP(cb_http_response_free) cb_http_response response = {0};
     const cb_pair query[] = {
-        {"fields", "generation"}, {"uploadType", "multipart"}, {"ifGenerationMatch", "0"}};
+        {"fields", DESCRIPTION}, {"uploadType", "multipart"}, {"ifGenerationMatch", "0"}};
     char type[96];
     const char *headers[] = {type, NULL};
     cb_gs_call call = {.method = "POST",
@@ -145,15 +200,31 @@ static cb_code send_whole(gs_upload *self, const cb_bytes *pieces, size_t count,
                        .body_parts = count};
     cb_code code;
 
+    *kept = true;
     snprintf(type, sizeof(type), "Content-Type: multipart/related; boundary=%s", self->nonce);
     code = cb_gs_send(self->store, &call, &response, err);
     if (code != CB_OK)
         return code;
-    if (cb_gs_is_success(&response))
-        return CB_OK;
     if (is_taken(self, &response))
-        return settle(self, response.repeated, err);
-    return fail_upload(self, &response, err);
+        return settle(self, response.repeated || *was_sent, err);
+    if (!cb_gs_is_success(&response))
+        return fail_upload(self, &response, err);
+    *was_sent = true;
+    return confirm(self, &response, kept, err);
+}
+
+static cb_code send_whole(gs_upload *self, const cb_bytes *pieces, size_t count, cb_error *err)
+{
+    bool was_sent = false;
+
+    for (int i = 0; i < TRIES; i++) {
+        bool kept;
+        cb_code code = put_once(self, pieces, count, &was_sent, &kept, err);
+
+        if (code != CB_OK || kept)
+            return code;
+    }
+    return fail_lost(self, err);
 }
 
 static cb_code gs_whole(cb_blob_upload *upload, const cb_blob_body *body, cb_error *err)
@@ -166,7 +237,9 @@ static cb_code gs_whole(cb_blob_upload *upload, const cb_blob_body *body, cb_err
 
     if (pieces == NULL)
         return cb_fail_memory(err, body->count * sizeof(*pieces));
-    code = wrap(self, body, &head, &tail, err);
+    self->size = body->size;
+    self->crc32c = crc32c_of(0, body);
+    code = wrap(self, &head, &tail, err);
     if (code != CB_OK)
         return code;
     pieces[0] = cb_buf_bytes(&head);
@@ -299,6 +372,7 @@ static cb_code gs_part(cb_blob_upload *upload, const cb_blob_part *part, cb_erro
     uint64_t there = part->offset;
 
     self->crc32c = crc32c_of(self->crc32c, &part->body);
+    self->size = end;
     for (unsigned stalls = 0; stalls < STALLS_MAX; stalls++) {
         CB_CLEANUP(cb_http_response_free) cb_http_response response = {0};
         uint64_t before = there;
@@ -341,8 +415,8 @@ static cb_code gs_finish(cb_blob_upload *upload, unsigned parts, uint64_t size, 
     gs_upload *self = of_upload(upload);
 
     (void)parts;
-    if (self->result.size_bytes != size || !self->result.has_crc32c ||
-        self->result.crc32c != self->crc32c) {
+    (void)size;
+    if (!is_ours(self)) {
         remove_wrong(self);
         return cb_fail(err, CB_RETRY, "the bytes of '%s' changed on the way to '%.300s'", self->key,
                        self->store->place.address);

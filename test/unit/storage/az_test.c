@@ -210,9 +210,12 @@ static void test_knows_its_own_object_again(void **state)
 
 static void test_sends_a_checksum(void **state)
 {
-    cloud self;
-    CLOUD_SCRIPT(&self, PLACE, {.status = "201 Created", .headers = "x-ms-version-id: v\r\n"});
     cb_store_facts facts;
+    cloud self;
+    CLOUD_SCRIPT(&self, PLACE,
+                 {.status = "201 Created",
+                  .headers = "x-ms-version-id: v\r\nContent-MD5: XUFAKrxLKna5cZ2REBfFkg==\r\n"},
+                 {.status = "201 Created", .headers = "Content-MD5: 1B2M2Y8AsgTpgAmY7PhCfg==\r\n"});
 
     (void)state;
     assert_int_equal(cloud_put(&self, "k k", CB_PUT_NEW, "hello"), CB_OK);
@@ -225,7 +228,44 @@ static void test_sends_a_checksum(void **state)
     assert_int_equal(cloud_put(&self, "k", CB_PUT_REPLACE, ""), CB_OK);
     assert_false(cloud_was_asked(&self, "If-None-Match"));
     assert_true(cloud_was_asked(&self, "\r\nContent-Length: 0\r\n"));
+    assert_int_equal(self.server.requests, 2);
     cloud_stop(&self);
+}
+
+/* Success without the checksum is looked after: "ours" and "other" are what lies there then. */
+static void put_with_answers(const char *const *there, size_t count, cb_code wanted)
+{
+    http_step steps[8] = {{.status = NULL}};
+    char nonces[8][80];
+    cloud self;
+
+    for (size_t i = 0; i < count; i++) {
+        steps[2 * i] = (http_step){.status = "201 Created"};
+        steps[2 * i + 1] = (http_step){
+            .status = there[i] != NULL ? "200 OK" : "404 Not Found",
+            .headers = nonces[i],
+            .body = "hello",
+        };
+    }
+    cloud_start(&self, PLACE, steps, 2 * count);
+    for (size_t i = 0; i < count; i++)
+        snprintf(nonces[i], sizeof(nonces[i]), "x-ms-meta-canvasbacknonce: %s\r\n",
+                 there[i] != NULL && strcmp(there[i], "ours") == 0 ? self.nonce : "other");
+    assert_int_equal(cloud_put(&self, "k", CB_PUT_REPLACE, "hello"), wanted);
+    assert_int_equal(self.server.requests, 2 * count);
+    cloud_stop(&self);
+}
+
+static void test_answers_are_not_believed_alone(void **state)
+{
+    static const char *const kept[] = {"ours"};
+    static const char *const lost_once[] = {NULL, "ours"};
+    static const char *const always_lost[] = {NULL, "other", NULL};
+
+    (void)state;
+    put_with_answers(kept, CB_LENGTH(kept), CB_OK);
+    put_with_answers(lost_once, CB_LENGTH(lost_once), CB_OK);
+    put_with_answers(always_lost, CB_LENGTH(always_lost), CB_IO);
 }
 
 static void test_tells_why_it_failed(void **state)
@@ -477,6 +517,12 @@ static void test_copies_onto_itself(void **state)
     cloud_stop(&self);
 }
 
+static void sleep_not(void *arg, int64_t us)
+{
+    (void)arg;
+    (void)us;
+}
+
 /* With its snapshots; and a wrong checksum is refused. */
 static void test_service_is_asked_rightly(void **state)
 {
@@ -503,9 +549,13 @@ static void test_service_is_asked_rightly(void **state)
     assert_ok(cb_store_remove(self.store, "s", &err));
     assert_code(CB_NOT_FOUND, cb_store_size(self.store, "s", &size, &err));
 
-    assert_ok(cb_az_send((cb_az_store *)self.store, &wrong, &response, &err));
+    /* The bytes may have changed on the way: they are sent again. */
+    self.ctx->sleep = sleep_not;
+    assert_code(CB_RETRY, cb_az_send((cb_az_store *)self.store, &wrong, &response, &err));
     assert_int_equal(response.status, 400);
+    assert_true(response.attempts > 2);
     cb_http_response_free(&response);
+    assert_code(CB_NOT_FOUND, cb_store_size(self.store, "w", &size, &err));
     cloud_stop(&self);
 }
 
@@ -520,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_refuses_lists_out_of_order),
         cmocka_unit_test(test_knows_its_own_object_again),
         cmocka_unit_test(test_sends_a_checksum),
+        cmocka_unit_test(test_answers_are_not_believed_alone),
         cmocka_unit_test(test_tells_why_it_failed),
         cmocka_unit_test(test_goes_back_to_a_version),
         cmocka_unit_test(test_says_what_it_is),

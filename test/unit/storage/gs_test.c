@@ -161,16 +161,29 @@ static void test_lists_page_after_page(void **state)
     cloud_stop(&self);
 }
 
+/* What the service says of "hello" below `name`, with a nonce. */
+static void describe(char out[256], const char *name, const char *nonce)
+{
+    snprintf(out, 256,
+             "{\"name\":\"some/pre/%s\",\"generation\":\"1\",\"size\":\"5\","
+             "\"crc32c\":\"mnG7TA==\",\"metadata\":{\"canvasback-nonce\":\"%s\"}}",
+             name, nonce);
+}
+
 static void test_sends_small_objects_whole(void **state)
 {
-    cloud self;
+    char described[256];
     char body[1024];
-    CLOUD_SCRIPT(&self, PLACE, {.status = "200 OK", .body = "{\"generation\":\"1\"}"});
+    const http_step steps[] = {{.status = "200 OK", .body = described}};
+    cloud self;
 
     (void)state;
+    cloud_start(&self, PLACE, steps, 1);
+    describe(described, "k k", self.nonce);
     assert_int_equal(cloud_put(&self, "k k", CB_PUT_NEW, "hello"), CB_OK);
     assert_int_equal(self.server.requests, 1);
-    assert_true(cloud_was_asked(&self, "POST /upload/storage/v1/b/bucket/o?fields=generation"
+    assert_true(cloud_was_asked(&self, "POST /upload/storage/v1/b/bucket/o?fields=name%2C"
+                                       "generation%2Csize%2Ccrc32c%2Cmetadata"
                                        "&ifGenerationMatch=0&uploadType=multipart HTTP/1.1\r\n"));
     snprintf(body, sizeof(body),
              "--%s\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n"
@@ -180,9 +193,49 @@ static void test_sends_small_objects_whole(void **state)
              self.nonce, self.nonce, self.nonce, self.nonce);
     assert_int_equal(self.server.body.size, strlen(body));
     assert_memory_equal(self.server.body.data, body, strlen(body));
-    assert_int_equal(cloud_put(&self, "k", CB_PUT_REPLACE, "hello"), CB_OK);
+    cloud_stop(&self);
+}
+
+/* Each step answers "success"; what is described decides whether it is believed. */
+static void put_with_answers(const char *const *answers, size_t count, cb_code wanted)
+{
+    http_step steps[8] = {{.status = NULL}};
+    char described[8][256];
+    cloud self;
+
+    for (size_t i = 0; i < count; i++) {
+        const char *status = strcmp(answers[i], "missing") == 0 ? "404 Not Found" : "200 OK";
+
+        steps[i] = (http_step){.status = status, .body = described[i]};
+    }
+    cloud_start(&self, PLACE, steps, count);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(described[i], sizeof(described[i]), "{}");
+        if (strcmp(answers[i], "ours") == 0)
+            describe(described[i], "k", self.nonce);
+        else if (strcmp(answers[i], "other") == 0)
+            describe(described[i], "k", "11111111111111111111111111111111");
+        else if (strcmp(answers[i], "elsewhere") == 0)
+            describe(described[i], "l", self.nonce);
+    }
+    assert_int_equal(cloud_put(&self, "k", CB_PUT_REPLACE, "hello"), wanted);
+    assert_int_equal(self.server.requests, count);
     assert_false(cloud_was_asked(&self, "ifGenerationMatch"));
     cloud_stop(&self);
+}
+
+static void test_answers_are_not_believed_alone(void **state)
+{
+    static const char *const told[] = {"", "ours"};
+    static const char *const lost_once[] = {"", "missing", "ours"};
+    static const char *const misled[] = {"elsewhere", "missing", "ours"};
+    static const char *const always_lost[] = {"", "missing", "other", "other", "", "missing"};
+
+    (void)state;
+    put_with_answers(told, CB_LENGTH(told), CB_OK);
+    put_with_answers(lost_once, CB_LENGTH(lost_once), CB_OK);
+    put_with_answers(misled, CB_LENGTH(misled), CB_OK);
+    put_with_answers(always_lost, CB_LENGTH(always_lost), CB_IO);
 }
 
 /* The answer to the first attempt is lost, the second is refused: by whose object? */
@@ -195,8 +248,7 @@ static void put_after_lost_answer(bool is_ours, bool is_lost, cb_code wanted, un
     cloud self;
 
     cloud_start(&self, PLACE, steps + (is_lost ? 0 : 1), is_lost ? 3 : 2);
-    snprintf(stat, sizeof(stat), "{\"metadata\":{\"canvasback-nonce\":\"%s\"}}",
-             is_ours ? self.nonce : "11111111111111111111111111111111");
+    describe(stat, "k", is_ours ? self.nonce : "11111111111111111111111111111111");
     assert_int_equal(cloud_put(&self, "k", CB_PUT_NEW, "hello"), wanted);
     assert_int_equal(self.server.requests, requests);
     cloud_stop(&self);
@@ -272,7 +324,7 @@ enum { CHUNK = 16 << 20, LARGE = (40 << 20) + 1000 };
 
 typedef struct large {
     cloud cloud;
-    char location[96], result[160];
+    char location[96], result[320];
     char ranges[8][64];
     uint8_t *data;
 } large;
@@ -292,8 +344,9 @@ static void large_start(large *self)
     snprintf(self->location, sizeof(self->location),
              "Location: http://127.0.0.1:%u/session?id=1\r\n", self->cloud.server.port);
     snprintf(self->result, sizeof(self->result),
-             "{\"generation\":\"99\",\"size\":\"%d\",\"crc32c\":\"%s\"}", LARGE,
-             cb_base64_u32(crc32c, crc_text));
+             "{\"generation\":\"99\",\"size\":\"%d\",\"crc32c\":\"%s\",\"metadata\":"
+             "{\"canvasback-nonce\":\"%s\"}}",
+             LARGE, cb_base64_u32(crc32c, crc_text), self->cloud.nonce);
 }
 
 static void large_stop(large *self)
@@ -510,6 +563,7 @@ int main(void)
         cmocka_unit_test(test_describes_objects),
         cmocka_unit_test(test_lists_page_after_page),
         cmocka_unit_test(test_sends_small_objects_whole),
+        cmocka_unit_test(test_answers_are_not_believed_alone),
         cmocka_unit_test(test_knows_its_own_object_again),
         cmocka_unit_test(test_tells_why_it_failed),
         cmocka_unit_test(test_cuts_what_was_sent_whole),
