@@ -76,7 +76,7 @@ static void begin(world *w, unsigned backups)
     w->ctx = test_ctx_new();
     test_hooks_install(&w->hooks, w->ctx, (int64_t)1800000000 * 1000000, 11);
     assert_ok(cb_memory_store_new(w->ctx, &w->store, &err));
-    assert_ok(cb_repo_create(w->ctx, w->store, NULL, &err));
+    assert_ok(fixture_create(w->ctx, w->store, &err));
     repo = open_repo(w);
     for (unsigned i = 1; i <= backups; i++) {
         fixture_shape shape = shape_of(i);

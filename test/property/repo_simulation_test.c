@@ -615,7 +615,7 @@ static void begin(world *w, uint64_t seed)
     w->ctx = test_ctx_new();
     test_hooks_install(&w->hooks, w->ctx, (int64_t)1800000000 * 1000000, seed + 99);
     if (cb_memory_store_new(w->ctx, &w->inner, &err) != CB_OK ||
-        cb_repo_create(w->ctx, w->inner, NULL, &err) != CB_OK)
+        fixture_create(w->ctx, w->inner, &err) != CB_OK)
         give_up(w, "create", &err);
     repo = open_plain(w);
     for (size_t i = 0; i < 3; i++) {

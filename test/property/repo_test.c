@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../unit/repo/fixture.h"
 #include "base/pool.h"
 #include "random.h"
 #include "repo/repo_internal.h"
@@ -282,7 +283,7 @@ static void one_round(test_random *random)
     cb_error err = {0};
 
     assert_ok(cb_memory_store_new(ctx, &store, &err));
-    assert_ok(cb_repo_create(ctx, store, NULL, &err));
+    assert_ok(fixture_create(ctx, store, &err));
     assert_ok(cb_repo_open(ctx, store, &repo, &err));
     for (size_t i = 0; i < BACKUPS; i++) {
         trees[i] = i == 0 ? make_tree(random) : copy_tree(&trees[i - 1]);

@@ -1,6 +1,7 @@
 /*
- * The repository in test/golden/v1 was written by the first release of the format: it reads for
- * ever, takes new backups and gives back space. `golden_test make FOLDER` writes such a one.
+ * The repositories in test/golden/v1 and v1-encrypted were written by the first release of the
+ * format: they read for ever, take new backups and give back space. `golden_test make FOLDER`
+ * writes such a one; with CB_TEST_ENCRYPTED an encrypted one, and a key file FOLDER.key.
  */
 #include "unit.h"
 
@@ -47,7 +48,7 @@ static cb_code anonymise(cb_repo *repo, cb_error *err)
         record.process = (cb_process_identity){"golden-host", "boot", "pid", 1};
         if (code == CB_OK)
             code = cb_session_open_render(&record, &payload, err);
-        cb_key_session(key, infos[i].name, infos[i].number, "open");
+        cb_session_object_key(repo, infos[i].name, infos[i].number, "open", key);
         if (code == CB_OK)
             code = cb_object_write(repo, CB_OBJECT_SESSION, key, CB_PUT_REPLACE,
                                    cb_buf_bytes(&payload), err);
@@ -56,12 +57,23 @@ static cb_code anonymise(cb_repo *repo, cb_error *err)
     return code;
 }
 
+static cb_code create(cb_ctx *ctx, cb_store *store, cb_error *err)
+{
+    cb_unlock unlock = {.passphrase = FIXTURE_PASSPHRASE, .cipher = CB_AEAD_AES_256_GCM};
+
+    if (!fixture_is_encrypted())
+        return cb_repo_create(ctx, store, NULL, err);
+    ctx->settings.passphrase = FIXTURE_PASSPHRASE;
+    return cb_repo_create(ctx, store, &unlock, err);
+}
+
 /* Four backups, one of them removed and its space given back, a name bound, a verify noted. */
 static int make(const char *path)
 {
     cb_ctx *ctx = test_ctx_new();
     cb_manifest_ref refs[CB_LENGTH(shapes)];
     cb_reclaim_result result;
+    char key_file[1024];
     cb_store *store;
     cb_repo *repo;
     cb_error err = {0};
@@ -70,7 +82,7 @@ static int make(const char *path)
 
     test_hooks_install(&hooks, ctx, (int64_t)1800000000 * 1000000, 1);
     if (code == CB_OK)
-        code = cb_repo_create(ctx, store, NULL, &err);
+        code = create(ctx, store, &err);
     if (code == CB_OK)
         code = cb_repo_open(ctx, store, &repo, &err);
     if (code == CB_OK)
@@ -85,17 +97,25 @@ static int make(const char *path)
         code = cb_manifest_set_verified(repo, &refs[1], 1800000000000000, &err);
     if (code == CB_OK)
         code = anonymise(repo, &err);
+    snprintf(key_file, sizeof(key_file), "%s.key", path);
+    if (code == CB_OK && fixture_is_encrypted())
+        code = cb_repo_key_add_write_only(repo, key_file, "golden", NULL, &err);
     if (code != CB_OK)
         fprintf(stderr, "%s\n", err.message);
     return code != CB_OK;
 }
 
-static void copy_golden(cb_ctx *ctx, const char *to)
+static const char *golden(void)
+{
+    return fixture_is_encrypted() ? CB_GOLDEN "-encrypted" : CB_GOLDEN;
+}
+
+static void copy_golden(cb_ctx *ctx, const char *from, const char *to)
 {
     char command[1024];
     cb_error err = {0};
 
-    snprintf(command, sizeof(command), "cp -r '%s/.' '%s' && chmod -R u+w '%s'", CB_GOLDEN, to, to);
+    snprintf(command, sizeof(command), "cp -r '%s/.' '%s' && chmod -R u+w '%s'", from, to, to);
     assert_ok(cb_run_command(ctx, command, NULL, NULL, &err));
 }
 
@@ -113,7 +133,9 @@ static void test_golden(void **state)
 
     (void)state;
     test_temp_make(path);
-    copy_golden(ctx, path);
+    copy_golden(ctx, golden(), path);
+    if (fixture_is_encrypted())
+        ctx->settings.passphrase = FIXTURE_PASSPHRASE;
     open_at(ctx, path, &repo);
     assert_string_equal(cb_repo_facts_of(repo)->id, "22874d44f9b60cab7edc395870411e08");
     assert_ok(fixture_check_all(repo, &count, &err));
@@ -135,9 +157,40 @@ static void test_golden(void **state)
     cb_ctx_free(ctx);
 }
 
+/* A host with the key file of that time adds to it. */
+static void test_golden_key_file(void **state)
+{
+    cb_ctx *ctx = test_ctx_new();
+    cb_unlock unlock = {.key_file = CB_GOLDEN "-encrypted.key"};
+    char path[256];
+    cb_store *store;
+    cb_repo *repo;
+    size_t count;
+    cb_error err = {0};
+
+    (void)state;
+    test_temp_make(path);
+    copy_golden(ctx, CB_GOLDEN "-encrypted", path);
+    assert_ok(cb_file_store_open(ctx, path, false, &store, &err));
+    assert_ok(cb_repo_open_with(ctx, store, &unlock, &repo, &err));
+    assert_ok(cb_name_bind(repo, "prod", &binding, false, &err));
+    assert_ok(fixture_backup(repo, &shapes[2], NULL, &err));
+    cb_repo_close(repo);
+    ctx->settings.passphrase = FIXTURE_PASSPHRASE;
+    open_at(ctx, path, &repo);
+    assert_ok(fixture_check_all(repo, &count, &err));
+    assert_int_equal(count, 4);
+    cb_repo_close(repo);
+    test_temp_remove(path);
+    cb_ctx_free(ctx);
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_golden)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_golden_key_file),
+    };
 
     if (argc == 3 && strcmp(argv[1], "make") == 0)
         return make(argv[2]);
