@@ -130,16 +130,29 @@ void cb_url_shown(const char *url, char out[CB_AUTH_URL_MAX])
     cb_url_trim(out);
 }
 
+static bool is_plain_address(const char *url)
+{
+    url_parts parts;
+
+    if (!cb_has_prefix(url, "http://") && !cb_has_prefix(url, "https://"))
+        return false;
+    for (const char *at = url; *at != '\0'; at++) {
+        if (*at <= ' ' || *at >= 0x7f || strchr("?#@\\\"", *at) != NULL)
+            return false;
+    }
+    return take_apart(url, &parts);
+}
+
 cb_code cb_url_endpoint(const char *what, const char *text, char *out, size_t size, cb_error *err)
 {
     bool has_scheme = strstr(text, "://") != NULL;
     int length = snprintf(out, size, "%s%s", has_scheme ? "" : "http://", text);
-    url_parts parts;
 
+    /* In small letters, so that whoever asks for "http://" finds it. */
+    for (size_t i = 0; i < size && out[i] != '\0' && out[i] != ':'; i++)
+        out[i] = (char)tolower((unsigned char)out[i]);
     cb_url_trim(out);
-    if (length < 0 || (size_t)length >= size || strpbrk(out, "?#@ \t\r\n") != NULL ||
-        !take_apart(out, &parts) ||
-        (strcasecmp(parts.scheme, "http") != 0 && strcasecmp(parts.scheme, "https") != 0)) {
+    if (length < 0 || (size_t)length >= size || !is_plain_address(out)) {
         out[0] = '\0';
         cb_fail(err, CB_USAGE, "%s is not the address of a server", what);
         cb_hint(err, "Write it as https://host or http://host:port.");

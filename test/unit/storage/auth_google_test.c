@@ -356,6 +356,8 @@ static void test_tokens_never_travel_in_the_clear(void **state)
                  "\"refresh_token\":\"S3CRET\",\"token_uri\":\"%s/token\"}",
                  kit.url));
     assert_string_equal(token_of(&kit, &place), " from none: requests are not signed");
+    snprintf(place.endpoint, sizeof(place.endpoint), "HTTP://storage.example.com");
+    assert_string_equal(token_of(&kit, &place), " from none: requests are not signed");
     assert_int_equal(kit_count(&kit), 0);
     snprintf(place.endpoint, sizeof(place.endpoint), "http://127.0.0.1:1");
     assert_says(token_of(&kit, &place), "USER from"); /* this machine itself */
