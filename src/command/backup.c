@@ -25,7 +25,7 @@ enum { LEAST_RATIO = 10 };
 typedef struct place {
     const char *address;
     cb_repo *repo;
-    bool made_repo, is_skipped, is_taken;
+    bool made_repo, is_open, is_skipped, is_taken;
     cb_session *session;
     cb_manifest *parent; /* NULL: none */
     cb_error error;      /* code CB_OK: it is still with us */
@@ -161,7 +161,10 @@ static cb_code open_place(backup *b, place *p, void *arg, cb_error *err)
         cb_event_text(b->ctx, CB_EVENT_INFO, "made a new repository at '%s'", p->address);
     if (code == CB_OK)
         code = refuse_twice(b, p, err);
-    return code == CB_OK ? bind_name(b, p, err) : code;
+    if (code == CB_OK)
+        code = bind_name(b, p, err);
+    p->is_open = code == CB_OK;
+    return code;
 }
 
 static void close_session(place *p)
@@ -453,7 +456,7 @@ static bool revive(backup *b)
         place *p = &b->places[i];
 
         close_session(p);
-        if (p->error.code != CB_RETRY)
+        if (p->error.code != CB_RETRY || !p->is_open)
             continue;
         cb_event_text(b->ctx, CB_EVENT_WARNING, "starting over: %s", p->error.message);
         cb_error_clear(&p->error);

@@ -90,18 +90,51 @@ typedef struct cb_outlet {
 CB_MUST_USE cb_code cb_intake(cb_ctx *ctx, cb_source *source, cb_outlet *outlets, size_t count,
                               uint64_t *read_bytes, cb_error *err);
 
+/* ---- salvage.c ---------------------------------------------------------------------------- */
+
+typedef struct cb_lost cb_lost; /* below */
+/*
+ * Say what was lost in words, for cb_restore_result.lost: item, byte range, blocks and, where a
+ * restored DuckDB file can tell, the tables that have data there. Strings go to `arena`.
+ */
+CB_MUST_USE cb_code cb_salvage_describe(cb_ctx *ctx, const cb_lost *lost, const char *backup,
+                                        const char *kind, const char *path, cb_arena *arena,
+                                        const cb_damage **out, size_t *count, cb_error *err);
+
 /* ---- output.c ----------------------------------------------------------------------------- */
 
 typedef struct cb_output_counts {
     uint64_t items, bytes_written, bytes_reused;
 } cb_output_counts;
 
+/* Bytes of an item that could not be read from the repository: zeros stand there. */
+typedef struct cb_lost_range {
+    const char *item; /* arena */
+    cb_item_kind kind;
+    uint64_t offset, length; /* of the item; 0 and 0: a part of the item table, whole items */
+    uint32_t chunk_bytes, head_bytes;
+    uint64_t chunks;
+    cb_hash chunk; /* the first; all zero unknown */
+    const char *reason;
+} cb_lost_range;
+
+struct cb_lost {
+    cb_lost_range *ranges; /* free() */
+    size_t count, capacity;
+    cb_arena arena;
+    pthread_mutex_t lock; /* of all of it */
+};
+void cb_lost_init(cb_lost *lost);
+void cb_lost_free(cb_lost *lost);
+
 /*
- * Write all of a backup to a target that was prepared; the caller finishes it.
+ * Write all of a backup to a target that was prepared; the caller finishes it. `lost` NULL: damage
+ * is an error; else what cannot be read is left out, as zeros, and listed there.
  * Memory: jobs x two chunks, one page of entries.
  */
 CB_MUST_USE cb_code cb_output(cb_ctx *ctx, cb_repo *repo, const cb_manifest *manifest,
-                              cb_target *target, bool delta, cb_output_counts *out, cb_error *err);
+                              cb_target *target, bool delta, cb_lost *lost, cb_output_counts *out,
+                              cb_error *err);
 
 /* ---- transfer.c --------------------------------------------------------------------------- */
 

@@ -183,12 +183,13 @@ static cb_code attempt(fetch *f, const char *path, const char *log_path, bool *a
         cb_error first = *err;
 
         cb_error_clear(err);
-        if (look(f, err) == CB_OK && same_version(&file, &f->file) && same_version(&log, &f->log)) {
+        code = look(f, err);
+        *again = code == CB_OK && (!same_version(&file, &f->file) || !same_version(&log, &f->log));
+        if (code == CB_OK && !*again) {
             *err = first;
             return err->code;
         }
-        *again = err->code == CB_OK;
-        return err->code;
+        return code;
     }
     code = look(f, err);
     *again = code == CB_OK && (!same_version(&file, &f->file) || !same_version(&log, &f->log));

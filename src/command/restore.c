@@ -134,22 +134,37 @@ static cb_code look_at(cb_ctx *ctx, const cb_engine *engine, const char *path, b
     return code;
 }
 
-static cb_code write_backup(cb_ctx *ctx, const cb_restore_request *request, cb_repo *repo,
-                            const cb_manifest *manifest, owned_restore *result, cb_error *err)
+/* Damage that is gone past is listed, whatever else becomes of the restore. */
+static cb_code list_lost(cb_ctx *ctx, const cb_lost *lost, const cb_manifest *manifest,
+                         const char *path, owned_restore *result, cb_error *err)
 {
-    CB_CLEANUP(cb_target_cleanup) cb_target *target = NULL;
-    const cb_engine *engine;
+    cb_restore_result *r = &result->public;
+    const char *backup;
+    cb_code code =
+        cb_arena_format(&result->arena, &backup, err, "%s@%s", manifest->name, manifest->label);
+
+    if (code == CB_OK)
+        code = cb_salvage_describe(ctx, lost, backup, manifest->kind, path, &result->arena,
+                                   &r->lost, &r->lost_count, err);
+    return code;
+}
+
+static cb_code fill_target(cb_ctx *ctx, const cb_restore_request *request, cb_repo *repo,
+                           const cb_manifest *manifest, const cb_engine *engine, cb_target *target,
+                           cb_lost *lost, owned_restore *result, cb_error *err)
+{
     cb_output_counts counts = {0};
     cb_code code;
 
-    code = cb_engine_by_kind(manifest->kind, &engine, err);
-    if (code == CB_OK)
-        code = open_target(ctx, request, engine, manifest->state, manifest->source_bytes, &target,
-                           err);
-    if (code != CB_OK)
-        return code;
     cb_event_text(ctx, CB_EVENT_PHASE, "restoring");
-    code = cb_output(ctx, repo, manifest, target, request->delta, &counts, err);
+    code = cb_output(ctx, repo, manifest, target, request->delta, request->salvage ? lost : NULL,
+                     &counts, err);
+    if (code == CB_CORRUPT && !request->salvage) {
+        err->hint[0] = '\0';
+        cb_hint(err,
+                "An older backup may be whole: verify tells. With --salvage what can be brought "
+                "back is, with a list of the rest.");
+    }
     if (code == CB_OK)
         code = cb_target_finish(target, err);
     if (code == CB_OK)
@@ -157,9 +172,29 @@ static cb_code write_backup(cb_ctx *ctx, const cb_restore_request *request, cb_r
     result->public.files = counts.items;
     result->public.bytes_written = counts.bytes_written;
     result->public.bytes_reused = counts.bytes_reused;
-    if (code == CB_OK && !request->no_verify)
+    if (code == CB_OK && !request->no_verify && lost->count == 0)
         code = look_at(ctx, engine, target->path, manifest->damaged > 0, err);
-    return code;
+    return code == CB_OK && lost->count > 0
+               ? list_lost(ctx, lost, manifest, target->path, result, err)
+               : code;
+}
+
+static cb_code write_backup(cb_ctx *ctx, const cb_restore_request *request, cb_repo *repo,
+                            const cb_manifest *manifest, owned_restore *result, cb_error *err)
+{
+    CB_CLEANUP(cb_target_cleanup) cb_target *target = NULL;
+    CB_CLEANUP(cb_lost_free) cb_lost lost;
+    const cb_engine *engine;
+    cb_code code;
+
+    cb_lost_init(&lost);
+    code = cb_engine_by_kind(manifest->kind, &engine, err);
+    if (code == CB_OK)
+        code = open_target(ctx, request, engine, manifest->state, manifest->source_bytes, &target,
+                           err);
+    return code == CB_OK
+               ? fill_target(ctx, request, repo, manifest, engine, target, &lost, result, err)
+               : code;
 }
 
 static cb_code from_repository(cb_ctx *ctx, const cb_restore_request *request,

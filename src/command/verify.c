@@ -64,7 +64,7 @@ static cb_code restore_to(cb_ctx *ctx, cb_repo *repo, const cb_engine *engine,
     if (code == CB_OK)
         code = cb_target_prepare(target, err);
     if (code == CB_OK)
-        code = cb_output(ctx, repo, manifest, target, false, &counts, err);
+        code = cb_output(ctx, repo, manifest, target, false, NULL, &counts, err);
     if (code == CB_OK)
         code = cb_target_finish(target, err);
     return code;
@@ -171,9 +171,10 @@ static cb_code choose(cb_repo *repo, const cb_verify_request *request, cb_manife
     if (*refs == NULL)
         return cb_fail_memory(err, sizeof(**refs));
     *count = 1;
-    if (cb_manifest_find(repo, backup, *refs, err) != CB_OK || !request->schedule ||
-        strchr(backup, '@') != NULL)
+    if (cb_manifest_find(repo, backup, *refs, err) != CB_OK)
         return err->code;
+    if (!request->schedule || strchr(backup, '@') != NULL)
+        return CB_OK;
     free(*refs); /* a name alone: all of it */
     *refs = NULL;
     return cb_manifest_list(repo, backup, refs, count, err);

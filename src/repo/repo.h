@@ -226,6 +226,9 @@ CB_MUST_USE cb_code cb_tree_entries(cb_tree *tree, uint64_t first, size_t count,
                                     cb_error *err);
 /* Ids of the page chunks of the current item, for those who walk all chunks. Borrowed. */
 const cb_hash *cb_tree_pages(const cb_tree *tree, size_t *count);
+/* After CB_CORRUPT of cb_tree_next: leave out the chunk of the table that cannot be read, and go on
+   with the next; *id is its id. False: it was the last, or nothing has failed. */
+bool cb_tree_skip(cb_tree *tree, cb_hash *id);
 void cb_tree_free(cb_tree *tree);
 
 /* ---- names and sessions ------------------------------------------------------------------- */

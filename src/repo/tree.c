@@ -105,6 +105,18 @@ cb_code cb_tree_next(cb_tree *tree, cb_item *item, bool *more, cb_error *err)
     return CB_OK;
 }
 
+bool cb_tree_skip(cb_tree *tree, cb_hash *id)
+{
+    if (tree->has_item || tree->chunk_count == 0)
+        return false;
+    /* Unreadable: it is still to come. Read and wrong inside: it lies behind. */
+    if (tree->rest.size == 0 && tree->next_chunk < tree->chunk_count)
+        tree->next_chunk++;
+    tree->rest = cb_bytes_of(NULL, 0);
+    *id = tree->chunks[tree->next_chunk > 0 ? tree->next_chunk - 1 : 0];
+    return tree->next_chunk < tree->chunk_count;
+}
+
 static cb_code load_page(cb_tree *tree, uint64_t number, cb_error *err)
 {
     static const cb_hash none;

@@ -30,6 +30,16 @@ CB_MUST_USE cb_code cb_duckdb_scan(cb_ctx *ctx, const char *path,
                                                     cb_error *err),
                                    void *arg, cb_error *err);
 
+/*
+ * Visit each block of the file at `path` that holds data of a table, with that table. Reads the
+ * catalog alone, no data. Tables whose description cannot be read are left out. Errors: those of
+ * cb_duckdb_scan.
+ */
+CB_MUST_USE cb_code cb_duckdb_owners(cb_ctx *ctx, const char *path,
+                                     cb_code (*visit)(void *arg, const char *table, uint64_t block,
+                                                      cb_error *err),
+                                     void *arg, cb_error *err);
+
 /* The process that holds the engine's lock on the file (F_GETLK); 0 nobody, -1 somebody whose pid
    cannot be seen from here. */
 CB_MUST_USE cb_code cb_duckdb_holder(const char *path, int64_t *pid, cb_error *err);
