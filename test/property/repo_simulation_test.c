@@ -1,27 +1,35 @@
 /*
- * Sessions, removals and reclaims interleaved by a seeded scheduler, over one store in memory.
+ * Backups, readers, removals, reclaims and repairs interleaved by a seeded scheduler, over one
+ * store in memory.
  *
- * Each actor is a thread, but only one runs at a time: it stops before every store call until the
- * scheduler lets it go on. The scheduler freezes actors for long, lets hours pass, kills them at
- * any call, loses the answer of a call, and applies lost or repeated requests late. A listing is
- * taken in two parts with others at work in between.
+ * Each actor is a fiber: it stops before every store call until the scheduler lets it go on. Some
+ * believe that the store is far away, and then keep index, manifests and metadata on their host, in
+ * a part of the runs: what is kept is as old as it gets. The scheduler freezes actors for long,
+ * lets hours pass, kills them at any call, loses the answer of a call, and applies lost or repeated
+ * requests late. A listing is taken in two parts with others at work in between.
  *
  * What must hold, looked at after every pack that goes and at the end: each visible backup reads
  * back whole; each backup that was reported as done and that nobody removed is visible; and once
  * all is removed and quiet, one reclaim leaves neither packs nor index objects.
  *
  * CB_TEST_RUNS sets the number of runs, CB_TEST_SEED the first seed: a run is repeated by its seed.
+ * With CB_TEST_LONG there are 100,000.
  */
 #include "unit.h"
 
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "../unit/repo/fixture.h"
 #include "fake_hooks.h"
+#include "fiber.h"
 #include "temp.h"
 
+#include "base/file.h"
+
+enum { HOSTS = 3, CACHED_ONE_IN = 4 };
 enum { ACTORS = 5, LATE_MAX = 64, DONE_MAX = 64, OPERATIONS = 3, STEPS_MAX = 60000 };
 
 #define MINUTE_US ((int64_t)60 * 1000000)
@@ -38,8 +46,8 @@ struct world;
 typedef struct actor {
     cb_store store; /* the gate before the world's store */
     struct world *world;
-    pthread_t thread;
-    sem_t go;
+    cb_ctx *host;
+    test_fiber *fiber;
     bool is_done, is_dead;
     unsigned frozen; /* turns to sit out */
     test_random random;
@@ -51,9 +59,10 @@ typedef struct actor {
 typedef struct world {
     uint64_t seed;
     cb_ctx *ctx;
+    cb_ctx *hosts[HOSTS];
+    char cache[256]; /* "" none */
     test_hooks hooks;
     cb_store *inner;
-    sem_t turn_over;
     test_random random;
     actor actors[ACTORS];
     late_call late[LATE_MAX];
@@ -62,7 +71,7 @@ typedef struct world {
     size_t done_count;
     cb_manifest_ref removed[DONE_MAX]; /* someone was asked to remove it */
     size_t removed_count;
-    uint64_t packs_removed, tombs, kills, retries, committed;
+    uint64_t packs_removed, kills, retries, committed, reads, repairs;
 } world;
 
 static void give_up(const world *w, const char *what, const cb_error *err)
@@ -142,24 +151,18 @@ static const cb_store_ops plain_ops = {.get = plain_get,
                                        .address = plain_address,
                                        .close = plain_close};
 
-static cb_repo *open_repo(world *w, cb_store *store)
-{
-    cb_error err = {0};
-    cb_repo *repo;
-
-    if (cb_repo_open(w->ctx, store, &repo, &err) != CB_OK)
-        give_up(w, "open", &err);
-    repo->single_threaded = true;
-    return repo;
-}
-
 static cb_repo *open_plain(world *w)
 {
     plain_store *store = calloc(1, sizeof(*store));
+    cb_error err = {0};
+    cb_repo *repo;
 
     store->store.ops = &plain_ops;
     store->inner = w->inner;
-    return open_repo(w, &store->store);
+    if (cb_repo_open(w->ctx, &store->store, &repo, &err) != CB_OK)
+        give_up(w, "open", &err);
+    repo->single_threaded = true;
+    return repo;
 }
 
 static void check_backups(world *w)
@@ -177,8 +180,7 @@ static void check_backups(world *w)
 
 static cb_code gate(actor *self, cb_error *err)
 {
-    sem_post(&self->world->turn_over);
-    sem_wait(&self->go);
+    test_fiber_pause(self->fiber);
     if (self->is_dead)
         return cb_fail(err, CB_IO, "the actor is dead");
     return CB_OK;
@@ -524,28 +526,67 @@ static void do_reclaim(actor *self, cb_repo *repo)
         give_up(self->world, "reclaim", &err);
 }
 
-static void *act(void *arg)
+/* A reader takes no lock: what it misses must have been removed while it read. */
+static void do_read(actor *self, cb_repo *repo)
+{
+    cb_manifest_ref *refs;
+    cb_manifest *manifest;
+    size_t count;
+    size_t at;
+    cb_error err = {0};
+    cb_error quiet = {0};
+
+    if (cb_manifest_list(repo, NULL, &refs, &count, &err) != CB_OK)
+        return;
+    at = count > 0 ? (size_t)test_random_below(&self->random, count) : 0;
+    if (count > 0 && fixture_check(repo, &refs[at], &err) != CB_OK && err.code != CB_IO &&
+        cb_manifest_load(repo, &refs[at], &manifest, &quiet) == CB_OK) {
+        cb_manifest_free(manifest);
+        give_up(self->world, "a reader", &err);
+    }
+    self->world->reads += count > 0;
+    free(refs);
+}
+
+static void do_repair(actor *self, cb_repo *repo)
+{
+    uint64_t packs, chunks;
+    cb_error err = {0};
+    cb_code code = cb_repo_rebuild_index(repo, NULL, NULL, &packs, &chunks, &err);
+
+    if (code == CB_CORRUPT || code == CB_INTERNAL)
+        give_up(self->world, "repair", &err);
+    self->world->repairs += code == CB_OK;
+}
+
+static void do_one(actor *self, cb_repo *repo)
+{
+    if (self->reclaims && chance(&self->random, 6))
+        do_repair(self, repo);
+    else if (self->reclaims)
+        do_reclaim(self, repo);
+    else if (chance(&self->random, 5))
+        do_read(self, repo);
+    else
+        do_backup(self, repo);
+}
+
+static void act(void *arg)
 {
     actor *self = arg;
     cb_repo *repo;
 
-    sem_wait(&self->go);
     for (unsigned i = 0; i < OPERATIONS && !self->is_dead; i++) {
         cb_error err = {0};
 
         self->is_remote = chance(&self->random, 2);
-        if (cb_repo_open(self->world->ctx, &self->store, &repo, &err) != CB_OK)
+        if (cb_repo_open(self->host, &self->store, &repo, &err) != CB_OK)
             continue;
         repo->single_threaded = true;
-        if (self->reclaims)
-            do_reclaim(self, repo);
-        else
-            do_backup(self, repo);
+        do_one(self, repo);
         cb_repo_close(repo);
     }
     self->is_done = true;
-    sem_post(&self->world->turn_over);
-    return NULL;
 }
 
 /* ---- the scheduler ----------------------------------------------------------------------- */
@@ -597,12 +638,44 @@ static void schedule(world *w)
             a->is_dead = true;
             w->kills++;
         }
-        sem_post(&a->go);
-        sem_wait(&w->turn_over);
+        test_fiber_run(a->fiber);
     }
 }
 
 /* ---- one run ----------------------------------------------------------------------------- */
+
+/* Each host has its own place for what it keeps, and all have the same clock and chance. */
+static void begin_hosts(world *w)
+{
+    if (chance(&w->random, CACHED_ONE_IN)) {
+        snprintf(w->cache, sizeof(w->cache), "%s/cb-simulation-%d",
+                 access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (int)getpid());
+        cb_ignore(mkdir(w->cache, 0700) == 0 ? CB_OK : CB_IO); /* then nothing is kept */
+    }
+    for (size_t i = 0; i < HOSTS; i++) {
+        char folder[300];
+        cb_settings settings = {.jobs = 2, .cache_directory = folder};
+        cb_error err = {0};
+
+        snprintf(folder, sizeof(folder), "%s/%zu", w->cache[0] != '\0' ? w->cache : "/dev/null", i);
+        if (cb_ctx_new(&settings, NULL, NULL, &w->hosts[i], &err) != CB_OK)
+            give_up(w, "context", &err);
+        w->hosts[i]->clock = w->ctx->clock;
+        w->hosts[i]->random = w->ctx->random;
+        w->hosts[i]->sleep = w->ctx->sleep;
+        w->hosts[i]->hooks_arg = w->ctx->hooks_arg;
+    }
+}
+
+static void end_hosts(world *w)
+{
+    cb_error err = {0};
+
+    for (size_t i = 0; i < HOSTS; i++)
+        cb_ctx_free(w->hosts[i]);
+    if (w->cache[0] != '\0')
+        cb_ignore(cb_tree_remove(w->cache, &err)); /* a leftover harms no test */
+}
 
 static void begin(world *w, uint64_t seed)
 {
@@ -625,7 +698,7 @@ static void begin(world *w, uint64_t seed)
             give_up(w, "first backups", &err);
     }
     cb_repo_close(repo);
-    sem_init(&w->turn_over, 0, 0);
+    begin_hosts(w);
     for (unsigned i = 0; i < ACTORS; i++) {
         actor *a = &w->actors[i];
 
@@ -634,9 +707,8 @@ static void begin(world *w, uint64_t seed)
         a->number = i;
         a->reclaims = i >= ACTORS - 2;
         a->random = test_random_from(seed * 31 + i + 1);
-        sem_init(&a->go, 0, 0);
-        if (pthread_create(&a->thread, NULL, act, a) != 0)
-            give_up(w, "thread", NULL);
+        a->host = w->hosts[i % HOSTS];
+        a->fiber = test_fiber_new(act, a);
     }
 }
 
@@ -685,7 +757,8 @@ static void run(uint64_t seed, world *total)
     begin(&w, seed);
     schedule(&w);
     for (unsigned i = 0; i < ACTORS; i++)
-        pthread_join(w.actors[i].thread, NULL);
+        test_fiber_free(w.actors[i].fiber);
+    end_hosts(&w);
     check_backups(&w);
     check_done(&w);
     while (w.late_count > 0) {
@@ -698,9 +771,8 @@ static void run(uint64_t seed, world *total)
     total->kills += w.kills;
     total->retries += w.retries;
     total->committed += w.committed;
-    for (unsigned i = 0; i < ACTORS; i++)
-        sem_destroy(&w.actors[i].go);
-    sem_destroy(&w.turn_over);
+    total->reads += w.reads;
+    total->repairs += w.repairs;
     cb_store_close(w.inner);
     cb_ctx_free(w.ctx);
 }
@@ -712,21 +784,34 @@ static uint64_t number_from(const char *variable, uint64_t fallback)
     return text != NULL ? strtoull(text, NULL, 10) : fallback;
 }
 
+/* Sanitizers take ten times as long, and look for something else. */
+static uint64_t usual_runs(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return 500;
+#else
+    return getenv("CB_TEST_LONG") != NULL ? 100000 : 2000;
+#endif
+}
+
 static void test_interleavings(void **state)
 {
     uint64_t first = number_from("CB_TEST_SEED", 1);
-    uint64_t runs = number_from("CB_TEST_RUNS", 1000);
+    uint64_t runs = number_from("CB_TEST_RUNS", usual_runs());
     static world total;
 
     (void)state;
     for (uint64_t i = 0; i < runs; i++)
         run(first + i, &total);
-    print_message("%llu runs: %llu backups, %llu packs removed, %llu kills, %llu woke up dead\n",
+    print_message("%llu runs: %llu backups, %llu packs removed, %llu kills, %llu woke up dead, "
+                  "%llu reads, %llu repairs\n",
                   (unsigned long long)runs, (unsigned long long)total.committed,
                   (unsigned long long)total.packs_removed, (unsigned long long)total.kills,
-                  (unsigned long long)total.retries);
-    assert_true(runs < 100 || (total.committed > runs && total.packs_removed > runs &&
-                               total.kills > 0 && total.retries > 0));
+                  (unsigned long long)total.retries, (unsigned long long)total.reads,
+                  (unsigned long long)total.repairs);
+    assert_true(runs < 100 ||
+                (total.committed > runs && total.packs_removed > runs && total.kills > 0 &&
+                 total.retries > 0 && total.reads > runs / 2 && total.repairs > runs / 10));
 }
 
 int main(void)
