@@ -80,8 +80,9 @@ static cb_code look_at_key(void *arg, const cb_object *object, cb_error *err)
     first_keys *seen = arg;
 
     (void)err;
-    /* A key alone was left by one who died while making a repository, or is making it now. */
-    if (cb_has_prefix(object->key, "key/"))
+    /* A key alone was left by one who died while making a repository, or is making it now; and what
+       a probe has left holds nothing. */
+    if (cb_has_prefix(object->key, "key/") || cb_has_prefix(object->key, "probe/"))
         return CB_OK;
     if (seen->count++ == 0)
         memcpy(seen->first, object->key, strlen(object->key) + 1);

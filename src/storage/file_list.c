@@ -205,12 +205,12 @@ cb_code cb_file_store_list(cb_store *store, const char *prefix, cb_object_visit 
     return walk_folder(&self, err);
 }
 
-/* What may lie in a new place that is ours to use: our own folder, and that of a new file system.
- */
+/* What may lie in a new place that is ours to use: our own folder, that of a probe, and that of a
+   new file system. */
 static bool is_harmless(const char *name)
 {
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lost+found") == 0 ||
-           strcmp(name, CB_TEMPORARY_FOLDER) == 0;
+           strcmp(name, CB_TEMPORARY_FOLDER) == 0 || strcmp(name, "probe") == 0;
 }
 
 cb_code cb_file_store_stranger(cb_store *store, char out[CB_KEY_MAX + 1], cb_error *err)
