@@ -12,7 +12,7 @@
 #include "base/array.h"
 #include "base/pool.h"
 
-enum { GROWTH_MAX = 3 };
+enum { GROWTH_USUAL = 3 };
 
 typedef struct segments {
     cb_buf *items; /* all but the last are full */
@@ -167,8 +167,9 @@ static uint64_t part_size(const blob_writer *self)
 {
     const cb_blob_upload *upload = self->upload;
     unsigned doubled = upload->grow_every > 0 ? self->parts / upload->grow_every : 0;
+    unsigned most = upload->grow_most > 0 ? upload->grow_most : GROWTH_USUAL;
 
-    return upload->part_bytes << (doubled < GROWTH_MAX ? doubled : GROWTH_MAX);
+    return upload->part_bytes << (doubled < most ? doubled : most);
 }
 
 static cb_code begin(blob_writer *self, cb_error *err)

@@ -35,7 +35,8 @@ typedef struct cb_blob_upload {
     const struct cb_blob_upload_ops *ops;
     uint64_t whole_max;  /* bytes that still go out in one request */
     uint64_t part_bytes; /* a multiple of CB_BLOB_SEGMENT, at most whole_max */
-    unsigned grow_every; /* parts double in size after so many, three times at the most; 0: never */
+    unsigned grow_every; /* parts double in size after so many; 0: never */
+    unsigned grow_most;  /* how often they double; 0: three times */
     unsigned in_flight;  /* parts under way at once; 1: one after another, in order */
 } cb_blob_upload;
 

@@ -2,9 +2,10 @@
  * s3_request.c - one request: where it goes, who signs it, and what its answer is worth.
  *
  * URLs are spelt as the signature wants them (http/url.c), so that libcurl signs what it sends.
- * The hash of the body is always given by us: small bodies, and all over a connection that is not
- * encrypted, by their SHA-256; large ones over TLS are left unsigned, since TLS guards them on the
- * way and their checksum, which is signed, at the end.
+ * The hash of the body is always given by us: small bodies, and all over a foreign network without
+ * TLS, by their SHA-256. Large ones are left unsigned where nobody can change them on the way;
+ * their CRC64, which is signed, guards against accidents. (A third of the work of an upload is
+ * saved.)
  */
 #include "storage/s3/s3_internal.h"
 
@@ -114,8 +115,25 @@ static cb_code sign(void *arg, const cb_http_request *request, bool again, cb_ht
     return code;
 }
 
-static void add_body_hash(const cb_s3_store *self, const cb_s3_call *call, const char *url,
-                          char out[HASH_HEADER_MAX])
+/* Is there nobody between us and the server who could change a body? */
+static bool is_safe_on_the_way(const char *url)
+{
+    const char *host = url + strlen("http://");
+
+    if (cb_has_prefix(url, "https://"))
+        return true;
+    if (cb_has_prefix(host, "localhost"))
+        host += strlen("localhost");
+    else if (cb_has_prefix(host, "[::1]"))
+        host += strlen("[::1]");
+    else if (cb_has_prefix(host, "127."))
+        host += strspn(host, "0123456789.");
+    else
+        return false;
+    return *host == ':' || *host == '/';
+}
+
+static void add_body_hash(const cb_s3_call *call, const char *url, char out[HASH_HEADER_MAX])
 {
     uint64_t size = 0;
     cb_hash hash;
@@ -123,11 +141,10 @@ static void add_body_hash(const cb_s3_store *self, const cb_s3_call *call, const
     cb_hasher *hasher;
     char hex[2 * CB_HASH_BYTES + 1];
 
-    (void)self;
     for (size_t i = 0; i < call->body_parts; i++)
         size += call->body[i].size;
     snprintf(out, HASH_HEADER_MAX, "x-amz-content-sha256: UNSIGNED-PAYLOAD");
-    if (size >= UNSIGNED_FROM && cb_has_prefix(url, "https://"))
+    if (size >= UNSIGNED_FROM && is_safe_on_the_way(url))
         return;
     if (cb_hasher_new(&hasher, &err) != CB_OK)
         return;
@@ -280,7 +297,7 @@ static cb_code send_to(cb_s3_store *self, const cb_s3_call *call, const char *re
             return cb_fail(err, CB_INTERNAL, "too many headers in a request");
         headers[i + 1] = call->headers[i];
     }
-    add_body_hash(self, call, request.url, hash);
+    add_body_hash(call, request.url, hash);
     return cb_http_send(self->http, &request, response, err);
 }
 

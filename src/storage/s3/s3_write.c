@@ -19,11 +19,13 @@
 #include "codec/checksum.h"
 #include "storage/blob/writer.h"
 
-/* 10,000 parts are all there may be: their size doubles every 1,000, which leads past 5 TiB. */
+/* 10,000 parts are all there may be: their size doubles every 900, up to 1 GiB, which leads past
+   5 TiB. Memory follows it: 80 MiB up to 16 GB, and 640 MiB where a terabyte is reached. */
 enum {
     WHOLE_MAX = 40 << 20,
     PART_BYTES = 16 << 20,
-    GROW_EVERY = 1000,
+    GROW_EVERY = 900,
+    GROW_MOST = 6,
     IN_FLIGHT = 3,
     PARTS_MAX = 10000,
     TRIES = 3,
@@ -526,6 +528,7 @@ cb_code cb_s3_put(cb_store *store, const char *key, const cb_put_options *option
                                   .whole_max = WHOLE_MAX,
                                   .part_bytes = PART_BYTES,
                                   .grow_every = GROW_EVERY,
+                                  .grow_most = GROW_MOST,
                                   .in_flight = IN_FLIGHT};
     self->store = cb_s3_of(store);
     self->options = *options;
