@@ -31,6 +31,7 @@ class Request:
     headers: dict
     body: bytes
     status: int = 0  # what the client was told; 0: nothing
+    size: int = 0  # of the body, that is not kept
     fault: object = None
 
     @property
@@ -368,6 +369,10 @@ class Proxy:
     def count(self, *methods):
         return sum(1 for one in self.requests if not methods or one.method in methods)
 
+    def bodies(self):
+        """How many wrote something of size, and were told that it is done."""
+        return sum(1 for one in self.requests if one.size > 100_000 and one.status // 100 == 2)
+
     def faults(self):
         """Requests that a fault was done to."""
         return [one for one in self.requests if one.fault]
@@ -416,7 +421,7 @@ class Proxy:
             if len(body) < length:
                 return False  # the client gave up
         with self.lock:
-            request = Request(len(self.requests) + 1, method, target, headers, body)
+            request = Request(len(self.requests) + 1, method, target, headers, body, size=len(body))
             self.requests.append(request)
             for rule in self.rules:
                 request.fault = rule(request)

@@ -1,9 +1,14 @@
 """Fixtures that hand out real object stores (servers.py). `place` is where a repository is kept: in a
 folder or in a store of any kind, plain or encrypted; tests that take it run on all of them."""
 
+import os
+
 import pytest
 from proxy import Proxy
 from servers import Azurite, FolderBucket, Gcs, Minio, Place
+
+LONG = bool(os.environ.get("CB_TEST_LONG"))
+
 
 def session_server(kind, factory):
     folder = factory.mktemp(kind.name)
@@ -36,7 +41,12 @@ def make_bucket(request, kind, folder):
 KINDS = ["folder", "minio", "gcs", "azurite"]
 
 
-@pytest.fixture(params=[f"{kind}{end}" for kind in KINDS for end in ("", "-encrypted")])
+EVERYWHERE = [f"{kind}{end}" for kind in KINDS for end in ("", "-encrypted")]
+# Half a second goes into each opening of an encrypted repository: not all of them for every test.
+PLACES = EVERYWHERE if LONG else [*KINDS, "folder-encrypted", "minio-encrypted"]
+
+
+@pytest.fixture(params=PLACES)
 def place(request, tmp_path):
     """A place of every kind, plain and encrypted, with nothing in it."""
     kind, _, encrypted = request.param.partition("-")
