@@ -19,6 +19,9 @@ cb_shell cb_shell_find(const char *name)
     return CB_SHELL_END;
 }
 
+/* What may stand behind repo, and behind repo key. */
+static const char repo_words[] = "check key sync list add remove change";
+
 static bool is_offered(unsigned command)
 {
     return !cb_commands[command].is_reserved;
@@ -156,10 +159,14 @@ static cb_code bash(cb_buf *out, cb_error *err)
             "        COMPREPLY=($(compgen -W \"$options\" -- \"$word\"))\n"
             "    elif [[ \"$command\" == completion ]]; then\n"
             "        COMPREPLY=($(compgen -W \"bash zsh fish\" -- \"$word\"))\n"
+            "    elif [[ \"$command\" == repo ]]; then\n"
+            "        COMPREPLY=($(compgen -W \"%s\" -- \"$word\") "
+            "$(compgen -f -- \"$word\"))\n"
             "    elif [[ \"$command\" == help ]]; then\n"
             "        COMPREPLY=($(compgen -W \"$(_canvasback_commands)\" -- \"$word\"))\n"
             "    else\n        COMPREPLY=($(compgen -f -- \"$word\"))\n    fi\n}\n"
-            "_canvasback_commands()\n{\n    echo \"");
+            "_canvasback_commands()\n{\n    echo \"",
+            repo_words);
     if (code == CB_OK)
         code = command_words(out, err);
     if (code == CB_OK)
@@ -202,6 +209,8 @@ static cb_code zsh_command(unsigned command, cb_buf *out, cb_error *err)
             code = zsh_option(&cb_options[i], (cb_option_id)i, out, err);
     if (code == CB_OK && command == CB_COMMAND_COMPLETION)
         return cb_buf_format(out, err, "            '*:shell:(bash zsh fish)'\n        ;;\n");
+    if (code == CB_OK && command == CB_COMMAND_REPO)
+        return cb_buf_format(out, err, "            '*:what:(%s)'\n        ;;\n", repo_words);
     return code == CB_OK ? cb_buf_format(out, err, "            '*:file:_files'\n        ;;\n")
                          : code;
 }
@@ -295,7 +304,10 @@ static cb_code fish(cb_buf *out, cb_error *err)
     if (code == CB_OK)
         code = cb_buf_format(out, err,
                              "complete -c canvasback -f -n '__fish_seen_subcommand_from "
-                             "completion' -a 'bash zsh fish'\n");
+                             "completion' -a 'bash zsh fish'\n"
+                             "complete -c canvasback -n '__fish_seen_subcommand_from repo' -a "
+                             "'%s'\n",
+                             repo_words);
     return code;
 }
 

@@ -125,6 +125,7 @@ static void test_completions(void **state)
         for (unsigned i = 0; i < CB_COMMAND_LAKE; i++)
             kit_assert_has(&out, cb_commands[i].name);
         kit_assert_has(&out, "auto hot attach cp");
+        kit_assert_has(&out, "check key sync");
         kit_assert_lacks(&out, "archive-push");
     }
 }
