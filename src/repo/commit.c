@@ -180,6 +180,8 @@ static cb_code create_manifest(cb_session *session, const cb_manifest *manifest,
 {
     CB_CLEANUP(cb_buf_free) cb_buf payload = {0};
     CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    const cb_put_options options = {.mode = CB_PUT_NEW,
+                                    .retain_until_us = cb_repo_retain_until(session->repo)};
     cb_code code = cb_manifest_render(manifest, session->id, &payload, err);
 
     if (code == CB_OK)
@@ -190,8 +192,8 @@ static cb_code create_manifest(cb_session *session, const cb_manifest *manifest,
     /* From here until an answer is known, our `end` must not be written: while it is missing,
        a reclaim waits for us or takes the key away for good. */
     session->may_have_commit = true;
-    code = cb_store_put_bytes(session->repo->store, session->manifest_key, CB_PUT_NEW,
-                              cb_buf_bytes(&raw), err);
+    code = cb_store_put_bytes_with(session->repo->store, session->manifest_key, &options,
+                                   cb_buf_bytes(&raw), err);
     if (code == CB_OK) {
         session->may_have_commit = false;
         cb_cache_put(cb_fetch_cache(session->repo), session->manifest_key, 0, cb_buf_bytes(&raw));

@@ -145,9 +145,11 @@ const uint8_t *cb_pack_wrap(const cb_pack_writer *pack)
 /* ---- writing ---------------------------------------------------------------------------- */
 
 cb_code cb_pack_begin(cb_store *store, const uint8_t repo_id[CB_REPO_ID_BYTES],
-                      const uint8_t id[CB_PACK_ID_BYTES], cb_pack_kind kind, const cb_keys *keys,
-                      cb_pack_writer **out, cb_error *err)
+                      const uint8_t id[CB_PACK_ID_BYTES], cb_pack_kind kind,
+                      int64_t retain_until_us, const cb_keys *keys, cb_pack_writer **out,
+                      cb_error *err)
 {
+    const cb_put_options options = {.mode = CB_PUT_NEW, .retain_until_us = retain_until_us};
     cb_pack_writer *pack = calloc(1, sizeof(*pack));
     uint8_t header[CB_PACK_HEADER_BYTES];
     char key[CB_KEY_MAX];
@@ -163,7 +165,7 @@ cb_code cb_pack_begin(cb_store *store, const uint8_t repo_id[CB_REPO_ID_BYTES],
     if (keys != NULL)
         code = begin_cipher(pack, err);
     if (code == CB_OK)
-        code = cb_store_put(store, cb_key_pack(key, id), CB_PUT_NEW, &pack->writer, err);
+        code = cb_store_put_with(store, cb_key_pack(key, id), &options, &pack->writer, err);
     if (code == CB_OK) {
         render_header(pack, header);
         code = cb_writer_write(pack->writer, cb_bytes_of(header, sizeof(header)), err);

@@ -58,10 +58,11 @@ typedef struct cb_pack_writer {
     size_t capacity;
 } cb_pack_writer;
 
-/* `keys` NULL: the pack is not encrypted. */
+/* `keys` NULL: the pack is not encrypted. `retain_until_us`: object lock; 0: none. */
 CB_MUST_USE cb_code cb_pack_begin(cb_store *store, const uint8_t repo_id[CB_REPO_ID_BYTES],
                                   const uint8_t id[CB_PACK_ID_BYTES], cb_pack_kind kind,
-                                  const cb_keys *keys, cb_pack_writer **out, cb_error *err);
+                                  int64_t retain_until_us, const cb_keys *keys,
+                                  cb_pack_writer **out, cb_error *err);
 /* What an index must say of the pack's key; NULL when it has none. */
 const uint8_t *cb_pack_wrap(const cb_pack_writer *pack);
 /* `entry` says id, raw_bytes, codec; offset and stored_bytes are filled in. Encrypts `stored`. */

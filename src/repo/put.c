@@ -305,7 +305,8 @@ static cb_code open_pack(cb_session *session, cb_pack_kind kind, cb_error *err)
     memcpy(id, session->id, CB_PACK_ID_BYTES / 2);
     cb_random(session->repo->ctx, id + CB_PACK_ID_BYTES / 2, CB_PACK_ID_BYTES / 2);
     return cb_pack_begin(cb_fetch_store_for(session->repo, kind), session->repo->id, id, kind,
-                         session->repo->keys, &session->filling[kind - CB_PACK_DATA], err);
+                         cb_repo_retain_until(session->repo), session->repo->keys,
+                         &session->filling[kind - CB_PACK_DATA], err);
 }
 
 static cb_code append_locked(cb_session *session, cb_pack_kind kind, cb_pack_entry *entry,

@@ -29,15 +29,26 @@ cb_code cb_object_read(cb_repo *repo, const char *key, size_t limit, cb_buf *raw
     return cb_object_unseal(repo->keys, repo->id, raw, key, view, err);
 }
 
+int64_t cb_repo_retain_until(const cb_repo *repo)
+{
+    int64_t lock_for_us = repo->ctx->settings.lock_for_us;
+
+    return lock_for_us > 0 ? cb_now_us(repo->ctx) + lock_for_us : 0;
+}
+
 cb_code cb_object_write(cb_repo *repo, cb_object_kind kind, const char *key, cb_put_mode mode,
                         cb_bytes payload, cb_error *err)
 {
     CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    const cb_put_options options = {
+        .mode = mode,
+        .retain_until_us = kind == CB_OBJECT_INDEX ? cb_repo_retain_until(repo) : 0,
+    };
     cb_code code = cb_object_seal(repo->keys, repo->id, kind, key, payload, &raw, err);
 
     if (code != CB_OK)
         return code;
-    code = cb_store_put_bytes(repo->store, key, mode, cb_buf_bytes(&raw), err);
+    code = cb_store_put_bytes_with(repo->store, key, &options, cb_buf_bytes(&raw), err);
     if (code == CB_OK && kind == CB_OBJECT_INDEX) /* read again by the next run */
         cb_cache_put(cb_fetch_cache(repo), key, 0, cb_buf_bytes(&raw));
     return code;

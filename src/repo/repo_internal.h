@@ -91,11 +91,15 @@ struct cb_repo {
 
 /* ---- objects ---- */
 
+/* Until when what a backup needs is to be locked that is stored now; 0: no locks are asked for. */
+int64_t cb_repo_retain_until(const cb_repo *repo);
+
 /* Read and check an object; `view` borrows from `raw`. Errors: those of cb_store_get and
    cb_object_parse; CB_CORRUPT past `limit` bytes. */
 CB_MUST_USE cb_code cb_object_read(cb_repo *repo, const char *key, size_t limit, cb_buf *raw,
                                    cb_object_view *view, cb_error *err);
-/* Build and store. With CB_PUT_NEW: CB_EXISTS when the key is taken. */
+/* Build and store; an index object with object lock if that is asked for. With CB_PUT_NEW:
+   CB_EXISTS when the key is taken. */
 CB_MUST_USE cb_code cb_object_write(cb_repo *repo, cb_object_kind kind, const char *key,
                                     cb_put_mode mode, cb_bytes payload, cb_error *err);
 
