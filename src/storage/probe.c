@@ -249,6 +249,8 @@ cb_code cb_store_probe(cb_ctx *ctx, cb_store *store, cb_store_facts *facts, cb_s
     cb_store_facts_of(store, &tried); /* what it came to know on the way */
     if (tried.checksums != CB_ANSWER_UNKNOWN)
         facts->checksums = tried.checksums;
+    if (facts->versioning == CB_ANSWER_UNKNOWN)
+        facts->versioning = tried.versioning;
     memcpy(facts->credentials, tried.credentials, sizeof(facts->credentials));
     memcpy(facts->region, tried.region, sizeof(facts->region));
     return code;
