@@ -26,6 +26,7 @@ typedef enum cb_put_mode {
 typedef struct cb_put_options {
     cb_put_mode mode;
     int64_t retain_until_us; /* object lock: nobody may remove or replace it before; 0: none */
+    uint64_t about_bytes; /* how long it will be, as far as is known: fewer and larger parts; 0 */
 } cb_put_options;
 
 typedef struct cb_object {

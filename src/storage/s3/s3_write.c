@@ -19,13 +19,17 @@
 #include "codec/checksum.h"
 #include "storage/blob/writer.h"
 
-/* 10,000 parts are all there may be: their size doubles every 900, up to 1 GiB, which leads past
-   5 TiB. Memory follows it: 80 MiB up to 16 GB, and 640 MiB where a terabyte is reached. */
+/*
+ * 10,000 parts are all there may be. When it is known about how long the object becomes, parts are
+ * as small as lets PLANNED_PARTS of them hold it: 16 MiB up to 150 GB, 117 MiB for a terabyte. Else
+ * their size doubles every 900, up to 1 GiB, which leads past 5 TiB. Memory is five parts.
+ */
 enum {
     WHOLE_MAX = 40 << 20,
     PART_BYTES = 16 << 20,
     GROW_EVERY = 900,
     GROW_MOST = 6,
+    PLANNED_PARTS = 9000,
     IN_FLIGHT = 3,
     PARTS_MAX = 10000,
     TRIES = 3,
@@ -517,6 +521,19 @@ static const cb_blob_upload_ops upload_ops = {
     .free = s3_upload_free,
 };
 
+static void plan_parts(cb_blob_upload *base, uint64_t about_bytes)
+{
+    uint64_t planned = about_bytes / PLANNED_PARTS / CB_BLOB_SEGMENT * CB_BLOB_SEGMENT;
+
+    if (about_bytes == 0)
+        return;
+    base->grow_every = PLANNED_PARTS; /* when it was wrong after all */
+    if (planned >= PART_BYTES)
+        base->part_bytes = planned + CB_BLOB_SEGMENT;
+    if (base->whole_max < base->part_bytes)
+        base->whole_max = base->part_bytes;
+}
+
 cb_code cb_s3_put(cb_store *store, const char *key, const cb_put_options *options, cb_writer **out,
                   cb_error *err)
 {
@@ -530,6 +547,7 @@ cb_code cb_s3_put(cb_store *store, const char *key, const cb_put_options *option
                                   .grow_every = GROW_EVERY,
                                   .grow_most = GROW_MOST,
                                   .in_flight = IN_FLIGHT};
+    plan_parts(&self->base, options->about_bytes);
     self->store = cb_s3_of(store);
     self->options = *options;
     snprintf(self->key, sizeof(self->key), "%s", key);

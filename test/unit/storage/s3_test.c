@@ -468,11 +468,13 @@ static void test_locks(void **state)
     keeping_open(&self);
     assert_ok(cb_store_now(self.cloud.store, &now, &err));
     until = (now / 1000000 + 3600) * 1000000;
-    assert_ok(cb_store_put_bytes_with(self.cloud.store, "k", &(cb_put_options){CB_PUT_NEW, until},
-                                      cb_bytes_of("kept", 4), &err));
-    assert_ok(cb_store_put_bytes_with(self.cloud.store, "large",
-                                      &(cb_put_options){CB_PUT_NEW, until - 400001},
-                                      cb_bytes_of(large, sizeof(large)), &err));
+    assert_ok(cb_store_put_bytes_with(
+        self.cloud.store, "k", &(cb_put_options){.mode = CB_PUT_NEW, .retain_until_us = until},
+        cb_bytes_of("kept", 4), &err));
+    assert_ok(cb_store_put_bytes_with(
+        self.cloud.store, "large",
+        &(cb_put_options){.mode = CB_PUT_NEW, .retain_until_us = until - 400001},
+        cb_bytes_of(large, sizeof(large)), &err));
     assert_ok(cloud_put(&self.cloud, "free", CB_PUT_NEW, "free"));
     assert_ok(cb_store_retained(self.cloud.store, "k", &now, &err));
     assert_int_equal(now, until);
@@ -520,9 +522,10 @@ static void test_many_versions_removed(void **state)
     for (int i = 0; i < 40; i++) {
         snprintf(texts[i], sizeof(texts[i]), "d/%03d", i);
         keys[i] = texts[i];
-        assert_ok(cb_store_put_bytes_with(self.cloud.store, keys[i],
-                                          &(cb_put_options){CB_PUT_NEW, i == 7 ? until : 0},
-                                          cb_bytes_of("1", 1), &err));
+        assert_ok(cb_store_put_bytes_with(
+            self.cloud.store, keys[i],
+            &(cb_put_options){.mode = CB_PUT_NEW, .retain_until_us = i == 7 ? until : 0},
+            cb_bytes_of("1", 1), &err));
         if (i % 2 == 1)
             assert_ok(cloud_put(&self.cloud, keys[i], CB_PUT_REPLACE, "22"));
     }
@@ -548,10 +551,11 @@ static void test_no_locks_here(void **state)
     assert_code(CB_UNSUPPORTED, cb_store_retain(self.store, "k", INT64_C(4102444800000000), &err));
     assert_ok(cb_store_retained(self.store, "k", &until, &err));
     assert_int_equal(until, 0);
-    assert_code(CB_UNSUPPORTED,
-                cb_store_put_bytes_with(self.store, "l",
-                                        &(cb_put_options){CB_PUT_NEW, INT64_C(4102444800000000)},
-                                        cb_bytes_of("x", 1), &err));
+    assert_code(CB_UNSUPPORTED, cb_store_put_bytes_with(
+                                    self.store, "l",
+                                    &(cb_put_options){.mode = CB_PUT_NEW,
+                                                      .retain_until_us = INT64_C(4102444800000000)},
+                                    cb_bytes_of("x", 1), &err));
     cloud_stop(&self);
 }
 
