@@ -105,6 +105,8 @@ static cb_code load_object(void *arg, unsigned worker, void *job, cb_error *err)
 
     (void)worker;
     memcpy(&object, job, sizeof(object));
+    if (code == CB_OK && object->size_bytes <= CB_OBJECT_BYTES_MAX) /* at once, not by doubling */
+        code = cb_buf_reserve(&raw, (size_t)object->size_bytes + 1, err);
     if (code == CB_OK)
         code = cb_index_object_read(repo, object->id, &raw, &view, err);
     if (is_damage(code)) {
