@@ -161,6 +161,41 @@ cb_bytes cb_slot_bound(const char *purpose, const uint8_t *repo_id, const uint8_
     return cb_bytes_of(out, size);
 }
 
+/* All that goes in makes up the name under which the result is kept. */
+static void kept_name(cb_bytes passphrase, const uint8_t salt[CB_SALT_BYTES], const cb_scrypt *cost,
+                      uint8_t out[CB_KEPT_NAME_BYTES])
+{
+    uint8_t numbers[24];
+    cb_hash mixed, name;
+
+    cb_put_u64(numbers, cost->log2_n);
+    cb_put_u64(numbers + 8, cost->r);
+    cb_put_u64(numbers + 16, cost->p);
+    cb_hkdf(passphrase, cb_bytes_of(salt, CB_SALT_BYTES), cb_bytes_of(numbers, sizeof(numbers)),
+            mixed.bytes);
+    cb_sha256(cb_bytes_of(mixed.bytes, CB_HASH_BYTES), &name);
+    memcpy(out, name.bytes, CB_KEPT_NAME_BYTES);
+    cb_wipe(&mixed, sizeof(mixed));
+}
+
+cb_code cb_slot_key(cb_ctx *ctx, cb_bytes passphrase, const uint8_t salt[CB_SALT_BYTES],
+                    const cb_scrypt *cost, uint8_t out[CB_SECRET_BYTES], cb_error *err)
+{
+    CB_CLEANUP(cb_secret_free) cb_buf kept = {.limit = CB_SECRET_BYTES};
+    uint8_t name[CB_KEPT_NAME_BYTES];
+    cb_code code;
+
+    kept_name(passphrase, salt, cost, name);
+    if (cb_ctx_recall(ctx, name, &kept) && kept.size == CB_SECRET_BYTES) {
+        memcpy(out, kept.data, CB_SECRET_BYTES);
+        return CB_OK;
+    }
+    code = cb_scrypt_key(passphrase, cb_bytes_of(salt, CB_SALT_BYTES), cost, out, err);
+    if (code == CB_OK)
+        code = cb_ctx_keep(ctx, name, cb_bytes_of(out, CB_SECRET_BYTES), err);
+    return code;
+}
+
 static cb_code put_sealed(cb_buf *into, uint32_t tag, const uint8_t key[CB_SECRET_BYTES],
                           cb_bytes prefix, cb_bytes bound, cb_bytes plain, cb_error *err)
 {
@@ -188,7 +223,7 @@ static cb_code render_secret(const cb_keys *keys, const uint8_t *id, const cb_sc
     cb_code code;
 
     cb_random(keys->ctx, salt, sizeof(salt));
-    code = cb_scrypt_key(passphrase, cb_bytes_of(salt, sizeof(salt)), cost, key, err);
+    code = cb_slot_key(keys->ctx, passphrase, salt, cost, key, err);
     if (code == CB_OK)
         code = cb_field_put_u64(into, F_LOG2_N, cost->log2_n, err);
     if (code == CB_OK)

@@ -36,6 +36,10 @@ enum { CB_SLOT_BOUND_MAX = 32 + CB_REPO_ID_BYTES + CB_SLOT_ID_BYTES + 1 };
 cb_bytes cb_slot_bound(const char *purpose, const uint8_t *repo_id, const uint8_t *id,
                        uint64_t kind, uint8_t out[CB_SLOT_BOUND_MAX]);
 
+/* scrypt; it is dear, so its result is kept in the context. */
+CB_MUST_USE cb_code cb_slot_key(cb_ctx *ctx, cb_bytes passphrase, const uint8_t salt[CB_SALT_BYTES],
+                                const cb_scrypt *cost, uint8_t out[CB_SECRET_BYTES], cb_error *err);
+
 /* What it says of itself to who has the master key. */
 typedef struct cb_slot_note {
     char label[128];

@@ -271,32 +271,6 @@ static cb_code open_by_file(cb_repo *repo, const char *path, cb_error *err)
 
 /* ---- a passphrase ----------------------------------------------------------------------- */
 
-/* scrypt is dear: its result is kept by all that went into it. */
-static cb_code passphrase_key(cb_repo *repo, const cb_slot *slot, cb_bytes passphrase,
-                              uint8_t out[CB_SECRET_BYTES], cb_error *err)
-{
-    CB_CLEANUP(cb_secret_free) cb_buf kept = {.limit = CB_SECRET_BYTES};
-    uint8_t cost[24];
-    cb_hash mixed, name;
-    cb_code code;
-
-    cb_put_u64(cost, slot->cost.log2_n);
-    cb_put_u64(cost + 8, slot->cost.r);
-    cb_put_u64(cost + 16, slot->cost.p);
-    cb_hkdf(passphrase, cb_bytes_of(slot->salt, CB_SALT_BYTES), cb_bytes_of(cost, sizeof(cost)),
-            mixed.bytes);
-    cb_sha256(cb_bytes_of(mixed.bytes, CB_HASH_BYTES), &name);
-    cb_wipe(&mixed, sizeof(mixed));
-    if (cb_ctx_recall(repo->ctx, name.bytes, &kept) && kept.size == CB_SECRET_BYTES) {
-        memcpy(out, kept.data, CB_SECRET_BYTES);
-        return CB_OK;
-    }
-    code = cb_scrypt_key(passphrase, cb_bytes_of(slot->salt, CB_SALT_BYTES), &slot->cost, out, err);
-    if (code == CB_OK)
-        code = cb_ctx_keep(repo->ctx, name.bytes, cb_bytes_of(out, CB_SECRET_BYTES), err);
-    return code;
-}
-
 static cb_code take_master(cb_repo *repo, cb_bytes plain, const uint8_t *id, cb_error *err)
 {
     cb_field_reader reader = {plain};
@@ -332,7 +306,7 @@ static cb_code try_slot(cb_repo *repo, const uint8_t *id, const cb_slot *slot, c
     uint8_t key[CB_SECRET_BYTES];
     cb_bytes bound;
     uint8_t bound_bytes[CB_SLOT_BOUND_MAX];
-    cb_code code = passphrase_key(repo, slot, passphrase, key, err);
+    cb_code code = cb_slot_key(repo->ctx, passphrase, slot->salt, &slot->cost, key, err);
 
     *opened = false;
     if (code == CB_OK)
