@@ -193,8 +193,7 @@ static cb_code end_refused(az_upload *self, const cb_http_response *response, bo
     return cb_az_fail(self->store, response, "write", self->key, err);
 }
 
-/* ---- in one request ----------------------------------------------------------------------------
- */
+/* ---- in one request -------------------------------------------------------------------------- */
 
 /* *kept false: send it once more. */
 static cb_code put_once(az_upload *self, const cb_blob_body *body, bool *was_sent, bool *kept,
@@ -240,8 +239,7 @@ static cb_code az_whole(cb_blob_upload *upload, const cb_blob_body *body, cb_err
     return fail_lost(self, err);
 }
 
-/* ---- in blocks
- * ----------------------------------------------------------------------------------- */
+/* ---- in blocks ------------------------------------------------------------------------------- */
 
 /* All ids of a blob have one length. */
 static const char *block_id(const az_upload *self, unsigned number, char out[BLOCK_ID_MAX])

@@ -48,7 +48,7 @@ static blob_writer *of_writer(cb_writer *writer)
     return (blob_writer *)writer; /* the first member */
 }
 
-/* ---- segments ------------------------------------------------------------------------------ */
+/* ---- segments -------------------------------------------------------------------------------- */
 
 static void segments_free(segments *of)
 {
@@ -132,7 +132,7 @@ static cb_code segments_view(const segments *of, cb_bytes **pieces, cb_blob_body
     return CB_OK;
 }
 
-/* ---- parts --------------------------------------------------------------------------------- */
+/* ---- parts ----------------------------------------------------------------------------------- */
 
 static void job_end(job *done)
 {

@@ -59,8 +59,8 @@ static bool is_ours(const gs_upload *self)
 {
     const cb_gs_object *there = &self->result;
 
-    return strcmp(there->nonce, self->nonce) == 0 && there->size_bytes == self->size &&
-           there->has_crc32c && there->crc32c == self->crc32c;
+    return there->nonce != NULL && strcmp(there->nonce, self->nonce) == 0 &&
+           there->size_bytes == self->size && there->has_crc32c && there->crc32c == self->crc32c;
 }
 
 /* The key is taken. By ourselves, when an earlier attempt went through unseen? */
@@ -158,8 +158,7 @@ static cb_code describe(gs_upload *self, const uint32_t *crc32c, int64_t retain_
     return cb_gs_render_metadata(&of, into, err);
 }
 
-/* ---- in one request ----------------------------------------------------------------------------
- */
+/* ---- in one request -------------------------------------------------------------------------- */
 
 static void pieces_free(cb_bytes **pieces)
 {
@@ -249,8 +248,7 @@ static cb_code gs_whole(cb_blob_upload *upload, const cb_blob_body *body, cb_err
     return send_whole(self, pieces, body->count + 2, err);
 }
 
-/* ---- in chunks
- * ----------------------------------------------------------------------------------- */
+/* ---- in chunks ------------------------------------------------------------------------------- */
 
 static cb_code gs_begin(cb_blob_upload *upload, cb_error *err)
 {
@@ -350,12 +348,41 @@ static cb_code put_chunk(gs_upload *self, const cb_blob_part *part, uint64_t ski
     return cb_http_send(self->store->http, &request, response, err);
 }
 
+/* What was stored is not what was sent: away with it, but never with somebody else's object. */
+static void remove_wrong(gs_upload *self)
+{
+    CB_CLEANUP(cb_http_response_free) cb_http_response response = {0};
+    const cb_pair query[] = {{"generation", self->result.generation}};
+    cb_gs_call call = {.method = "DELETE",
+                       .path = CB_GS_OBJECT,
+                       .key = self->key,
+                       .query = query,
+                       .query_count = 1};
+    cb_error ignored;
+
+    if (self->result.nonce != NULL && strcmp(self->result.nonce, self->nonce) == 0 &&
+        self->result.generation[0] != '\0')
+        cb_ignore(cb_gs_send(self->store, &call, &response, &ignored));
+}
+
+static cb_code fail_wrong(gs_upload *self, cb_error *err)
+{
+    remove_wrong(self);
+    return cb_fail(err, CB_RETRY, "the bytes of '%s' changed on the way to '%.300s'", self->key,
+                   self->store->place.address);
+}
+
 /* The session ended. CB_OK when the object is there and ours. */
 static cb_code end_of_session(gs_upload *self, const cb_blob_part *part,
                               const cb_http_response *response, cb_error *err)
 {
-    if (part->is_last && cb_gs_is_success(response))
-        return cb_gs_parse_object(cb_buf_bytes(&response->body), &self->arena, &self->result, err);
+    bool kept;
+
+    if (part->is_last && cb_gs_is_success(response)) {
+        cb_code code = confirm(self, response, &kept, err);
+
+        return code == CB_OK && !kept ? fail_wrong(self, err) : code;
+    }
     if (is_taken(self, response))
         return settle(self, part->is_last && response->repeated, err);
     if (response->status != 404 && response->status != 410)
@@ -394,33 +421,12 @@ static cb_code gs_part(cb_blob_upload *upload, const cb_blob_part *part, cb_erro
     return cb_fail(err, CB_RETRY, "the store takes no more bytes of '%s'", self->key);
 }
 
-/* What was stored is not what was sent: away with it, but never with somebody else's object. */
-static void remove_wrong(gs_upload *self)
-{
-    CB_CLEANUP(cb_http_response_free) cb_http_response response = {0};
-    const cb_pair query[] = {{"generation", self->result.generation}};
-    cb_gs_call call = {.method = "DELETE",
-                       .path = CB_GS_OBJECT,
-                       .key = self->key,
-                       .query = query,
-                       .query_count = 1};
-    cb_error ignored;
-
-    if (self->result.generation != NULL && self->result.generation[0] != '\0')
-        cb_ignore(cb_gs_send(self->store, &call, &response, &ignored));
-}
-
 static cb_code gs_finish(cb_blob_upload *upload, unsigned parts, uint64_t size, cb_error *err)
 {
     gs_upload *self = of_upload(upload);
 
     (void)parts;
     (void)size;
-    if (!is_ours(self)) {
-        remove_wrong(self);
-        return cb_fail(err, CB_RETRY, "the bytes of '%s' changed on the way to '%.300s'", self->key,
-                       self->store->place.address);
-    }
     if (self->options.retain_until_us == 0)
         return CB_OK;
     return cb_gs_retain(&self->store->store, self->key, self->options.retain_until_us, err);

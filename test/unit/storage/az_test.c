@@ -133,8 +133,7 @@ static void test_refuses_other_answers(void **state)
     assert_string_equal(code, "");
 }
 
-/* ---- requests ----------------------------------------------------------------------------------
- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static void test_lists_page_after_page(void **state)
 {
@@ -351,8 +350,7 @@ static void test_goes_back_to_a_version(void **state)
     cloud_stop(&self);
 }
 
-/* ---- a real one
- * ---------------------------------------------------------------------------------- */
+/* ---- a real one ------------------------------------------------------------------------------ */
 
 static void test_says_what_it_is(void **state)
 {

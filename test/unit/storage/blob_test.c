@@ -300,8 +300,7 @@ static void test_ends_without_commit(void **state)
     end(&taken);
 }
 
-/* ---- names, ranges, words ----------------------------------------------------------------------
- */
+/* ---- names, ranges, words -------------------------------------------------------------------- */
 
 static void test_ranges(void **state)
 {

@@ -138,8 +138,7 @@ static void test_describes_objects(void **state)
     assert_code(CB_USAGE, cb_gs_render_metadata(&of, &json, &err));
 }
 
-/* ---- requests ----------------------------------------------------------------------------------
- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static void test_lists_page_after_page(void **state)
 {
@@ -317,8 +316,7 @@ static void test_cuts_what_was_sent_whole(void **state)
     cloud_stop(&self);
 }
 
-/* ---- sessions
- * ------------------------------------------------------------------------------------ */
+/* ---- sessions -------------------------------------------------------------------------------- */
 
 enum { CHUNK = 16 << 20, LARGE = (40 << 20) + 1000 };
 
@@ -344,7 +342,8 @@ static void large_start(large *self)
     snprintf(self->location, sizeof(self->location),
              "Location: http://127.0.0.1:%u/session?id=1\r\n", self->cloud.server.port);
     snprintf(self->result, sizeof(self->result),
-             "{\"generation\":\"99\",\"size\":\"%d\",\"crc32c\":\"%s\",\"metadata\":"
+             "{\"name\":\"some/pre/"
+             "large\",\"generation\":\"99\",\"size\":\"%d\",\"crc32c\":\"%s\",\"metadata\":"
              "{\"canvasback-nonce\":\"%s\"}}",
              LARGE, cb_base64_u32(crc32c, crc_text), self->cloud.nonce);
 }
@@ -411,13 +410,14 @@ static void test_removes_what_came_out_wrong(void **state)
                                    persisted_to(&self, 0, CHUNK),
                                    persisted_to(&self, 1, 2 * CHUNK),
                                    {.status = "200 OK", .body = self.result},
+                                   {.status = "200 OK", .body = self.result},
                                    {.status = "204 No Content"}};
 
         assert_int_equal(put_it(&self, steps, CB_LENGTH(steps)), CB_RETRY);
     }
     assert_non_null(strstr(self.cloud.err.message, "changed on the way"));
-    /* The object, and then the session that never came to its end. */
-    assert_int_equal(self.cloud.server.requests, 6);
+    /* It was looked at; then the object went, and the session that never came to its end. */
+    assert_int_equal(self.cloud.server.requests, 7);
     assert_true(cloud_was_asked(&self.cloud, "DELETE /session?id=1 "));
     large_stop(&self);
 }
@@ -440,8 +440,7 @@ static void test_never_skips_lost_bytes(void **state)
     large_stop(&self);
 }
 
-/* ---- a real one
- * ---------------------------------------------------------------------------------- */
+/* ---- a real one ------------------------------------------------------------------------------ */
 
 static cb_code keep_versions(void *arg, const cb_version *version, cb_error *err)
 {
