@@ -532,36 +532,80 @@ static cb_code run(audit *a, cb_audit_depth depth, cb_error *err)
     return code;
 }
 
-cb_code cb_audit(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t count,
-                 cb_audit_depth depth, const cb_audit_share *share, cb_audit_report *out,
-                 cb_error *err)
+/* `a` is taken over, on failure too. */
+static cb_code audit_begin(audit *a, cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs,
+                           size_t count, cb_audit_report *out, cb_error *err)
 {
-    audit *a = calloc(1, sizeof(*a));
-    cb_code code = CB_OK;
-
-    out->is_good = calloc(count + 1, sizeof(*out->is_good));
-    if (a == NULL || out->is_good == NULL) {
-        free(a);
-        return cb_fail_memory(err, count + sizeof(*a));
-    }
-    for (size_t i = 0; i < count; i++)
-        out->is_good[i] = true;
     a->ctx = ctx;
     a->repo = repo;
     a->out = out;
     a->refs = refs;
     a->ref_count = count;
-    a->share = share;
     pthread_mutex_init(&a->lock, NULL);
     cb_pool_buffers_init(&a->buffers, CB_CHUNK_BYTES_MAX);
-    code = grow_set(a, err);
-    if (code == CB_OK)
-        code = run(a, depth, err);
+    out->is_good = calloc(count + 1, sizeof(*out->is_good));
+    if (out->is_good == NULL)
+        return cb_fail_memory(err, count);
+    for (size_t i = 0; i < count; i++)
+        out->is_good[i] = true;
+    return grow_set(a, err);
+}
+
+static void audit_end(audit *a)
+{
     cb_pool_buffers_free(&a->buffers);
     pthread_mutex_destroy(&a->lock);
     free(a->slots);
     free(a->order);
     free(a);
+}
+
+cb_code cb_audit(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t count,
+                 cb_audit_depth depth, const cb_audit_share *share, cb_audit_report *out,
+                 cb_error *err)
+{
+    audit *a = calloc(1, sizeof(*a));
+    cb_code code;
+
+    if (a == NULL)
+        return cb_fail_memory(err, sizeof(*a));
+    a->share = share;
+    cb_repo_read_afresh(repo); /* what lies here says nothing about what lies there */
+    code = audit_begin(a, ctx, repo, refs, count, out, err);
+    if (code == CB_OK)
+        code = run(a, depth, err);
+    audit_end(a);
+    return code;
+}
+
+cb_code cb_audit_packs(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t count,
+                       char (**out)[CB_KEY_MAX], size_t *pack_count, cb_error *err)
+{
+    CB_CLEANUP(cb_audit_report_free) cb_audit_report report = {0};
+    audit *a = calloc(1, sizeof(*a));
+    size_t used = 0, capacity = 0;
+    uint64_t stored_bytes = 0;
+    cb_code code;
+
+    *out = NULL;
+    *pack_count = 0;
+    if (a == NULL)
+        return cb_fail_memory(err, sizeof(*a));
+    code = audit_begin(a, ctx, repo, refs, count, &report, err);
+    if (code == CB_OK)
+        code = cb_repo_load_index(repo, err);
+    if (code == CB_OK)
+        code = collect_all(a, err);
+    if (code == CB_OK)
+        code = put_in_order(a, &used, &stored_bytes, err);
+    for (size_t i = 0; code == CB_OK && i < used; i++) {
+        if (i > 0 && a->order[i]->at.pack == a->order[i - 1]->at.pack)
+            continue;
+        code = cb_array_reserve(out, &capacity, *pack_count + 1, sizeof(**out), err);
+        if (code == CB_OK)
+            cb_repo_pack_name(repo, a->order[i]->at.pack, (*out)[(*pack_count)++]);
+    }
+    audit_end(a);
     return code;
 }
 

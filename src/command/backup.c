@@ -403,6 +403,7 @@ static cb_code commit(backup *b, place *p, void *arg, cb_error *err)
     if (code != CB_OK)
         return code;
     p->is_taken = true;
+    cb_cover_extend_manifest(b->ctx, p->repo, &manifest);
     result->new_bytes = manifest.new_bytes;
     result->stored_bytes = manifest.stored_bytes;
     result->new_chunks = manifest.new_chunks;

@@ -254,4 +254,24 @@ CB_MUST_USE cb_code cb_audit_damage(cb_audit_report *report, const cb_manifest_r
                                     cb_error *err);
 void cb_audit_report_free(cb_audit_report *report);
 
+/* The keys of all packs that the backups need, as far as they can be walked; free() *out. */
+CB_MUST_USE cb_code cb_audit_packs(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs,
+                                   size_t count, char (**out)[CB_KEY_MAX], size_t *pack_count,
+                                   cb_error *err);
+
+/* ---- cover.c ------------------------------------------------------------------------------ */
+
+/*
+ * Until when object lock covers everything that a backup needs: packs, index, manifest, keys and
+ * configuration. 0: something is not locked, or the store has no locks.
+ */
+CB_MUST_USE cb_code cb_cover_look(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *ref,
+                                  int64_t *until_us, cb_error *err);
+/*
+ * With settings.lock_for_us: lock anew, for that long, whatever of it has less than half of that
+ * left. A warning says what could not be: the backups are there in any case.
+ */
+void cb_cover_extend(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t count);
+void cb_cover_extend_manifest(cb_ctx *ctx, cb_repo *repo, const cb_manifest *manifest);
+
 #endif

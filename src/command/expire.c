@@ -84,6 +84,23 @@ static cb_code remove_them(cb_ctx *ctx, cb_repo *repo, const candidate_ref *all,
     return CB_OK;
 }
 
+/* What is kept stays locked. */
+static void extend_kept(cb_ctx *ctx, cb_repo *repo, const candidate_ref *all,
+                        const cb_expire_entry *entries, size_t count)
+{
+    CB_CLEANUP(cb_free_cleanup) cb_manifest_ref *kept = calloc(count + 1, sizeof(*kept));
+    size_t kept_count = 0;
+
+    if (kept == NULL) {
+        cb_event_text(ctx, CB_EVENT_WARNING, "no memory to extend the locks of what is kept");
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (entries[i].kept)
+            kept[kept_count++] = all[i].ref;
+    cb_cover_extend(ctx, repo, kept, kept_count);
+}
+
 static cb_code reclaim(cb_ctx *ctx, cb_repo *repo, owned_expire *result, cb_error *err)
 {
     cb_reclaim_result reclaimed = {0};
@@ -132,6 +149,8 @@ static cb_code run(cb_ctx *ctx, const cb_expire_request *request, owned_expire *
     result->public.count = count;
     if (code == CB_OK && !request->dry_run) {
         code = remove_them(ctx, repo, all, entries, count, err);
+        if (code == CB_OK)
+            extend_kept(ctx, repo, all, entries, count);
         if (code == CB_OK)
             code = reclaim(ctx, repo, result, err);
     }

@@ -230,6 +230,8 @@ cb_code cb_show(cb_ctx *ctx, const char *backup, cb_show_result **out, cb_error 
     code = cb_backup_info_fill(repo, &ref, manifest, &show->arena, &show->public.backup, err);
     show->public.fact_count = manifest->fact_count;
     if (code == CB_OK)
+        code = cb_cover_look(ctx, repo, &ref, &show->public.backup.locked_until_us, err);
+    if (code == CB_OK)
         code = copy_pairs(&show->arena, manifest->facts, manifest->fact_count, &show->public.facts,
                           err);
     if (code == CB_OK)

@@ -343,6 +343,7 @@ static cb_code commit(sync *s, cb_session *session, const cb_manifest_ref *ref,
     r->new_bytes += copy.new_bytes;
     r->stored_bytes += copy.stored_bytes;
     set_base(s, ref, &copy);
+    cb_cover_extend_manifest(s->ctx, s->to, &copy);
     return note(s, ref, copy.label, true, err);
 }
 

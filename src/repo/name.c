@@ -61,6 +61,11 @@ const char *cb_ref_key(const cb_repo *repo, const cb_manifest_ref *ref, char out
     return cb_key_manifest(out, cb_name_key(repo, ref->name, name), ref->number, ref->label);
 }
 
+void cb_manifest_object(const cb_repo *repo, const cb_manifest_ref *ref, char out[CB_KEY_MAX])
+{
+    (void)cb_ref_key(repo, ref, out);
+}
+
 const char *cb_ref_verified_key(const cb_repo *repo, const cb_manifest_ref *ref,
                                 char out[CB_KEY_MAX])
 {

@@ -150,6 +150,9 @@ typedef struct cb_manifest_ref {
     uint64_t number;
 } cb_manifest_ref;
 
+/* The key of its manifest's object in the store. */
+void cb_manifest_object(const cb_repo *repo, const cb_manifest_ref *ref, char out[CB_KEY_MAX]);
+
 /*
  * All backups of `name` (NULL: of the repository), by name, then by number; tombstones left out.
  * On CB_OK the caller frees *out with free().
