@@ -347,6 +347,7 @@ cb_code cb_index_view_parse(cb_bytes payload, cb_index_view *out, cb_error *err)
 
 void cb_index_builder_free(cb_index_builder *builder)
 {
+    free(builder->slots);
     free(builder->packs);
     free(builder->entries);
     memset(builder, 0, sizeof(*builder));
@@ -354,6 +355,8 @@ void cb_index_builder_free(cb_index_builder *builder)
 
 void cb_index_builder_clear(cb_index_builder *builder)
 {
+    if (builder->slot_count > 0)
+        memset(builder->slots, 0, builder->slot_count * sizeof(*builder->slots));
     builder->pack_count = 0;
     builder->count = 0;
 }
@@ -413,17 +416,52 @@ static cb_code add_missing(cb_index_builder *builder, uint32_t pack, const cb_pa
     return code;
 }
 
+/* Its place among the builder's packs; UINT32_MAX when it is none of them. */
+static uint32_t find_built(const cb_index_builder *builder, const uint8_t *id)
+{
+    size_t at;
+
+    if (builder->slot_count == 0)
+        return UINT32_MAX;
+    at = pack_slot(id) & (builder->slot_count - 1);
+    while (builder->slots[at] != 0) {
+        if (memcmp(builder->packs[builder->slots[at] - 1].id, id, CB_PACK_ID_BYTES) == 0)
+            return builder->slots[at] - 1;
+        at = (at + 1) & (builder->slot_count - 1);
+    }
+    return UINT32_MAX;
+}
+
+static cb_code grow_builder_slots(cb_index_builder *builder, cb_error *err)
+{
+    size_t slot_count = builder->slot_count == 0 ? 16 : builder->slot_count * 2;
+    uint32_t *slots;
+
+    if (builder->pack_count * 2 < builder->slot_count)
+        return CB_OK;
+    slots = calloc(slot_count, sizeof(*slots));
+    if (slots == NULL)
+        return cb_fail_memory(err, slot_count * sizeof(*slots));
+    for (size_t i = 0; i < builder->pack_count; i++)
+        insert_slot(slots, slot_count, builder->packs[i].id, (uint32_t)i);
+    free(builder->slots);
+    builder->slots = slots;
+    builder->slot_count = slot_count;
+    return CB_OK;
+}
+
 cb_code cb_index_builder_add(cb_index_builder *builder, const uint8_t id[CB_PACK_ID_BYTES],
                              cb_pack_kind kind, const uint8_t *wrap, const cb_pack_entry *entries,
                              size_t count, cb_error *err)
 {
     cb_index_builder_pack *pack;
-    cb_code code = CB_OK;
+    uint32_t there = find_built(builder, id);
+    cb_code code;
 
-    for (size_t i = 0; i < builder->pack_count; i++)
-        if (memcmp(builder->packs[i].id, id, CB_PACK_ID_BYTES) == 0)
-            return add_missing(builder, (uint32_t)i, entries, count, err);
-    if (builder->pack_count == builder->pack_capacity)
+    if (there != UINT32_MAX)
+        return add_missing(builder, there, entries, count, err);
+    code = grow_builder_slots(builder, err);
+    if (code == CB_OK && builder->pack_count == builder->pack_capacity)
         code =
             cb_array_grow(&builder->packs, &builder->pack_capacity, sizeof(*builder->packs), err);
     if (code == CB_OK)
@@ -443,6 +481,7 @@ cb_code cb_index_builder_add(cb_index_builder *builder, const uint8_t id[CB_PACK
         builder->entries[builder->count + i].pack = (uint32_t)builder->pack_count;
     }
     builder->count += count;
+    insert_slot(builder->slots, builder->slot_count, id, (uint32_t)builder->pack_count);
     builder->pack_count++;
     return CB_OK;
 }

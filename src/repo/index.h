@@ -130,6 +130,8 @@ typedef struct cb_index_builder_entry {
 } cb_index_builder_entry;
 
 typedef struct cb_index_builder {
+    uint32_t *slots; /* hash table over the pack ids: place + 1, 0 is free */
+    size_t slot_count;
     cb_index_builder_pack *packs;
     size_t pack_count;
     size_t pack_capacity;
@@ -140,7 +142,8 @@ typedef struct cb_index_builder {
 
 void cb_index_builder_free(cb_index_builder *builder);
 void cb_index_builder_clear(cb_index_builder *builder);
-/* Of a pack that was added before only the entries that it did not have. `wrap` NULL: the pack is not encrypted. */
+/* Of a pack that was added before only the entries that it did not have. `wrap` NULL: the pack is
+ * not encrypted. */
 CB_MUST_USE cb_code cb_index_builder_add(cb_index_builder *builder,
                                          const uint8_t id[CB_PACK_ID_BYTES], cb_pack_kind kind,
                                          const uint8_t *wrap, const cb_pack_entry *entries,
