@@ -503,6 +503,8 @@ cb_code cb_manifest_list(cb_repo *repo, const char *name, cb_manifest_ref **out,
     if (repo->keys == NULL || name != NULL)
         return CB_OK;
     code = name_refs(repo, *out, *count, err);
+    if (code == CB_OK)
+        cb_seen_check(repo, *out, *count);
     if (code != CB_OK) {
         free(*out);
         *out = NULL;

@@ -37,6 +37,7 @@ cb_code cb_manifest_remove(cb_repo *repo, const cb_manifest_ref *ref, cb_error *
                                err);
     if (code != CB_OK)
         return cb_context(err, "removing backup %s@%s", ref->name, ref->label);
+    cb_seen_removed(repo, ref);
     /* A note about a backup that is gone harms nobody. */
     cb_ref_verified_key(repo, ref, key);
     cb_ignore(cb_store_remove(repo->store, key, &quiet));

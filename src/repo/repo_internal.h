@@ -84,6 +84,7 @@ struct cb_repo {
 
     char (*known_names)[CB_NAME_MAX + 1]; /* of an encrypted repository; of the opening thread */
     size_t known_count, known_capacity;
+    bool has_seen_check;
 
     pthread_mutex_t key_lock; /* guards what follows */
     cb_kept_pack_key kept[CB_KEPT_PACK_KEYS];
@@ -145,6 +146,14 @@ const char *cb_session_object_key(const cb_repo *repo, const char *name, uint64_
 CB_MUST_USE cb_code cb_name_resolve(cb_repo *repo, char name[CB_NAME_MAX + 1], cb_error *err);
 /* Remember that a manifest told us. */
 void cb_name_remember(cb_repo *repo, const char *name);
+
+/* ---- seen.c: was the repository put back to an earlier state? ---- */
+
+/* A session of ours has this number now; a warning when this host has made a higher one. */
+void cb_seen_number(cb_repo *repo, const char *name, uint64_t number);
+void cb_seen_removed(cb_repo *repo, const cb_manifest_ref *ref);
+/* A warning for each that this host has removed. */
+void cb_seen_check(cb_repo *repo, const cb_manifest_ref *refs, size_t count);
 
 /* ---- manifests ---- */
 

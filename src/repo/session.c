@@ -336,8 +336,10 @@ static cb_code open_once(cb_session *session, unsigned *suffix, bool *clash, cb_
 {
     cb_code code = announce(session, suffix, err);
 
-    if (code == CB_OK)
+    if (code == CB_OK) {
+        cb_seen_number(session->repo, session->name, session->number);
         code = start_beats(session, err);
+    }
     if (code == CB_OK && session->has_lower)
         code = cb_session_wait_lock(session, err);
     if (code == CB_OK)

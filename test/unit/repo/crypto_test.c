@@ -833,6 +833,52 @@ static void test_key_files(void **state)
     assert_non_null(strstr(err.message, "was removed"));
 }
 
+/* ---- put back --------------------------------------------------------------------------- */
+
+static cb_code remove_it(void *arg, const cb_object *object, cb_error *err)
+{
+    return cb_store_remove(((place *)arg)->store, object->key, err);
+}
+
+/* The whole store as it was one backup ago; and an expired manifest that is there again. */
+static void test_put_back(void **state)
+{
+    place *p = *state;
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    char cache[300], prefix[CB_KEY_MAX], key[CB_KEY_MAX];
+    cb_manifest_ref *refs, third;
+    cb_repo *repo;
+    size_t count;
+    cb_error err = {0};
+
+    snprintf(cache, sizeof(cache), "%s/cache", p->folder);
+    p->ctx->settings.cache_directory = cache;
+    repo = open_full(p);
+    back_up(repo, "topsecret", 3, &third);
+    assert_int_equal(third.number, 3);
+    assert_ok(cb_store_remove(p->store, cb_ref_key(repo, &third, key), &err));
+    cb_session_object_key(repo, "topsecret", 3, "", prefix);
+    assert_ok(cb_store_list(p->store, prefix, remove_it, p, &err));
+    assert_int_equal(p->warnings, 0);
+    back_up(repo, "topsecret", 4, NULL);
+    assert_int_equal(p->warnings, 1);
+    assert_non_null(strstr(p->warning, "gone back in time"));
+    back_up(repo, "topsecret", 5, NULL); /* said once for each run that is missing */
+    assert_int_equal(p->warnings, 1);
+    assert_ok(cb_manifest_list(repo, NULL, &refs, &count, &err));
+    read_raw(p, cb_ref_key(repo, &refs[0], key), &raw);
+    assert_ok(cb_manifest_remove(repo, &refs[0], &err));
+    cb_repo_close(repo);
+    write_raw(p, key, cb_buf_bytes(&raw));
+    free(refs);
+    repo = open_full(p);
+    assert_ok(cb_manifest_list(repo, NULL, &refs, &count, &err));
+    free(refs);
+    assert_int_equal(p->warnings, 2);
+    assert_non_null(strstr(p->warning, "put back by someone"));
+    cb_repo_close(repo);
+}
+
 /* ---- making ------------------------------------------------------------------------------ */
 
 /* Who died between the first key and `config` has made nothing: the next one makes it. */
@@ -895,6 +941,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_write_only, begin_chacha, end),
         cmocka_unit_test_setup_teardown(test_key_file_opens_no_wrap, begin, end),
         cmocka_unit_test_setup_teardown(test_key_files, begin, end),
+        cmocka_unit_test_setup_teardown(test_put_back, begin, end),
         cmocka_unit_test_setup_teardown(test_crash_while_making, begin, end),
         cmocka_unit_test_setup_teardown(test_plain_with_passphrase, begin, end),
     };
