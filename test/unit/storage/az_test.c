@@ -316,6 +316,87 @@ static void test_tells_why_it_failed(void **state)
     }
 }
 
+#define UNTIL_US INT64_C(1796083200500000) /* 2026-12-01, and half a second */
+
+static void test_locks_objects(void **state)
+{
+    static const http_step put[] = {
+        {.status = "200 OK", .headers = "x-ms-immutable-storage-with-versioning-enabled: true\r\n"},
+        {.status = "201 Created", .headers = "Content-MD5: XUFAKrxLKna5cZ2REBfFkg==\r\n"}};
+    static const http_step longer[] = {
+        {.status = "200 OK",
+         .headers = "x-ms-immutability-policy-until-date: Mon, 30 Nov 2026 00:00:00 GMT\r\n"
+                    "x-ms-immutability-policy-mode: locked\r\n"},
+        {.status = "200 OK"}};
+    static const http_step long_enough[] = {
+        {.status = "200 OK",
+         .headers = "x-ms-immutability-policy-until-date: Tue, 01 Dec 2026 00:00:01 GMT\r\n"
+                    "x-ms-immutability-policy-mode: Locked\r\n"}};
+    static const char wanted[] =
+        "\r\nx-ms-immutability-policy-until-date: Tue, 01 Dec 2026 00:00:01 GMT\r\n";
+    cb_put_options options = {.mode = CB_PUT_NEW, .retain_until_us = UNTIL_US};
+    cb_error err = {0};
+    cloud self;
+
+    (void)state;
+    cloud_start(&self, PLACE, put, 2);
+    assert_ok(cb_store_put_bytes_with(self.store, "k", &options, text_bytes("hello"), &err));
+    assert_true(cloud_was_asked(&self, wanted));
+    assert_true(cloud_was_asked(&self, "\r\nx-ms-immutability-policy-mode: Locked\r\n"));
+    /* The container is asked once only. */
+    http_server_script(&self.server, longer, 2);
+    self.server.requests = 0;
+    assert_ok(cb_store_retain(self.store, "k", UNTIL_US, &err));
+    assert_int_equal(self.server.requests, 2);
+    assert_true(cloud_was_asked(&self, "/cont/some/pre/k?comp=immutabilityPolicies HTTP"));
+    assert_true(cloud_was_asked(&self, wanted));
+    http_server_script(&self.server, long_enough, 1);
+    self.server.requests = 0;
+    assert_ok(cb_store_retain(self.store, "k", UNTIL_US, &err));
+    assert_int_equal(self.server.requests, 1);
+    cloud_stop(&self);
+}
+
+/* A service that does not know locks might pass over the wish: nothing is written then. */
+static void test_asks_before_it_relies_on_locks(void **state)
+{
+    cb_put_options options = {.mode = CB_PUT_NEW, .retain_until_us = UNTIL_US};
+    cb_error err = {0};
+    cloud self;
+    CLOUD_SCRIPT(&self, PLACE, {.status = "200 OK"});
+
+    (void)state;
+    assert_code(CB_UNSUPPORTED,
+                cb_store_put_bytes_with(self.store, "k", &options, text_bytes("hello"), &err));
+    assert_code(CB_UNSUPPORTED, cb_store_retain(self.store, "k", UNTIL_US, &err));
+    assert_int_equal(self.server.requests, 1);
+    cloud_stop(&self);
+}
+
+/* Whoever commits first throws the waiting blocks of the others away. */
+static void test_another_writer_came_between(void **state)
+{
+    enum { LARGE = (40 << 20) + 1 };
+    uint8_t *data = calloc(1, LARGE);
+    cb_error err = {0};
+    cloud self;
+    CLOUD_SCRIPT(&self, PLACE, {.status = "201 Created"}, {.status = "201 Created"},
+                 {.status = "201 Created"}, {.status = "201 Created"}, {.status = "201 Created"},
+                 {.status = "201 Created"},
+                 {.status = "400 Bad Request", .headers = "x-ms-error-code: InvalidBlockList\r\n"},
+                 {.status = "404 Not Found"});
+
+    (void)state;
+    assert_non_null(data);
+    assert_code(CB_RETRY,
+                cb_store_put_bytes(self.store, "k", CB_PUT_NEW, cb_bytes_of(data, LARGE), &err));
+    assert_non_null(strstr(err.message, "another writer of 'k' came between"));
+    assert_int_equal(self.server.requests, 8); /* six blocks, the list, a look */
+
+    free(data);
+    cloud_stop(&self);
+}
+
 /* No emulator keeps versions: the listing of an account that does, and what is asked of it. */
 static void test_goes_back_to_a_version(void **state)
 {
@@ -498,6 +579,40 @@ static void test_credentials(void **state)
     with_credentials(NULL, sas, is_refused);
 }
 
+/* Two large uploads of one name, block by block in turns: each is itself, whoever comes last. */
+static void test_blocks_are_of_one_writer(void **state)
+{
+    enum { STEP = 1 << 20, STEPS = 45 };
+    CB_CLEANUP(cb_buf_free) cb_buf seen = {0};
+    uint8_t *data = malloc(STEP);
+    cb_writer *writers[2];
+    cb_error err = {0};
+    cloud self;
+
+    (void)state;
+    if (!cloud_open(&self, "CB_TEST_AZ"))
+        skip();
+    assert_non_null(data);
+    for (int i = 0; i < 2; i++)
+        assert_ok(cb_store_put(self.store, "turns", CB_PUT_NEW, &writers[i], &err));
+    for (int step = 0; step < STEPS; step++)
+        for (int i = 0; i < 2; i++) {
+            memset(data, 'a' + i, STEP);
+            assert_ok(cb_writer_write(writers[i], cb_bytes_of(data, STEP), &err));
+        }
+    assert_ok(cb_writer_commit(writers[1], &err));
+    assert_code(CB_EXISTS, cb_writer_commit(writers[0], &err));
+    cb_writer_free(writers[0]);
+    cb_writer_free(writers[1]);
+    assert_ok(cb_store_get(self.store, "turns", 0, UINT64_MAX, &seen, &err));
+    assert_int_equal(seen.size, (size_t)STEP * STEPS);
+    for (size_t i = 0; i < seen.size; i++)
+        if (seen.data[i] != 'b')
+            fail_msg("byte %zu is of another writer", i);
+    free(data);
+    cloud_stop(&self);
+}
+
 /* The copy that brings a version back, here of the blob as it is. */
 static void test_copies_onto_itself(void **state)
 {
@@ -570,6 +685,10 @@ int main(void)
         cmocka_unit_test(test_sends_a_checksum),
         cmocka_unit_test(test_answers_are_not_believed_alone),
         cmocka_unit_test(test_tells_why_it_failed),
+        cmocka_unit_test(test_locks_objects),
+        cmocka_unit_test(test_asks_before_it_relies_on_locks),
+        cmocka_unit_test(test_another_writer_came_between),
+        cmocka_unit_test(test_blocks_are_of_one_writer),
         cmocka_unit_test(test_goes_back_to_a_version),
         cmocka_unit_test(test_says_what_it_is),
         cmocka_unit_test(test_container_is_missing),

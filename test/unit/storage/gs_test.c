@@ -316,6 +316,68 @@ static void test_cuts_what_was_sent_whole(void **state)
     cloud_stop(&self);
 }
 
+#define UNTIL_US INT64_C(1796083200000000) /* 2026-12-01 */
+
+static bool body_holds(cloud *self, const char *text)
+{
+    return memmem(self->server.body.data, self->server.body.size, text, strlen(text)) != NULL;
+}
+
+static void test_locks_objects(void **state)
+{
+    char described[256];
+    const http_step put[] = {
+        {.status = "200 OK", .body = "{\"objectRetention\":{\"mode\":\"Enabled\"}}"},
+        {.status = "200 OK", .body = described}};
+    const http_step longer[] = {{.status = "200 OK",
+                                 .body = "{\"retention\":{\"mode\":\"Locked\",\"retainUntilTime\":"
+                                         "\"2026-11-30T00:00:00Z\"}}"},
+                                {.status = "200 OK", .body = "{}"}};
+    const http_step long_enough[] = {{.status = "200 OK",
+                                      .body =
+                                          "{\"retention\":{\"mode\":\"Locked\",\"retainUntilTime\":"
+                                          "\"2026-12-02T00:00:00Z\"}}"}};
+    cb_put_options options = {.mode = CB_PUT_NEW, .retain_until_us = UNTIL_US};
+    cb_error err = {0};
+    cloud self;
+
+    (void)state;
+    cloud_start(&self, PLACE, put, 2);
+    describe(described, "k", self.nonce);
+    assert_ok(cb_store_put_bytes_with(self.store, "k", &options, text_bytes("hello"), &err));
+    assert_true(body_holds(&self, "\"retention\":{\"mode\":\"Locked\",\"retainUntilTime\":"
+                                  "\"2026-12-01T00:00:00Z\"}"));
+    /* The bucket is asked once only. */
+    http_server_script(&self.server, longer, 2);
+    self.server.requests = 0;
+    assert_ok(cb_store_retain(self.store, "k", UNTIL_US, &err));
+    assert_int_equal(self.server.requests, 2);
+    assert_true(cloud_was_asked(&self, "PATCH /storage/v1/b/bucket/o/some%2Fpre%2Fk?"));
+    assert_true(body_holds(&self, "{\"retention\":{\"mode\":\"Locked\",\"retainUntilTime\":"
+                                  "\"2026-12-01T00:00:00Z\"}}"));
+    http_server_script(&self.server, long_enough, 1);
+    self.server.requests = 0;
+    assert_ok(cb_store_retain(self.store, "k", UNTIL_US, &err));
+    assert_int_equal(self.server.requests, 1);
+    cloud_stop(&self);
+}
+
+/* A service that does not know locks might pass over the wish: nothing is written then. */
+static void test_asks_before_it_relies_on_locks(void **state)
+{
+    cb_put_options options = {.mode = CB_PUT_NEW, .retain_until_us = UNTIL_US};
+    cb_error err = {0};
+    cloud self;
+    CLOUD_SCRIPT(&self, PLACE, {.status = "200 OK", .body = "{\"versioning\":{}}"});
+
+    (void)state;
+    assert_code(CB_UNSUPPORTED,
+                cb_store_put_bytes_with(self.store, "k", &options, text_bytes("hello"), &err));
+    assert_code(CB_UNSUPPORTED, cb_store_retain(self.store, "k", UNTIL_US, &err));
+    assert_int_equal(self.server.requests, 1);
+    cloud_stop(&self);
+}
+
 /* ---- sessions -------------------------------------------------------------------------------- */
 
 enum { CHUNK = 16 << 20, LARGE = (40 << 20) + 1000 };
@@ -565,6 +627,8 @@ int main(void)
         cmocka_unit_test(test_answers_are_not_believed_alone),
         cmocka_unit_test(test_knows_its_own_object_again),
         cmocka_unit_test(test_tells_why_it_failed),
+        cmocka_unit_test(test_locks_objects),
+        cmocka_unit_test(test_asks_before_it_relies_on_locks),
         cmocka_unit_test(test_cuts_what_was_sent_whole),
         cmocka_unit_test(test_sends_large_objects_in_chunks),
         cmocka_unit_test(test_removes_what_came_out_wrong),
