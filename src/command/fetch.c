@@ -167,8 +167,11 @@ static cb_code attempt(fetch *f, const char *path, const char *log_path, bool *a
     cb_code code = look(f, err);
 
     *again = false;
-    if (code == CB_OK && !f->file.is_there)
-        return cb_fail(err, CB_NOT_FOUND, "there is no such object");
+    if (code == CB_OK && !f->file.is_there) {
+        cb_fail(err, CB_NOT_FOUND, "there is no such object");
+        cb_hint(err, "Look for its exact name in the bucket; capitals count.");
+        return err->code;
+    }
     if (code == CB_OK)
         code = check_space(f, path, err);
     if (code == CB_OK)

@@ -22,8 +22,10 @@ static cb_code load(cb_aws_search *search, const char *path, bool is_named, bool
 
     *out = (cb_aws_file){.path = path};
     /* A service may run with somebody else's HOME: that is no fault while the keys are at hand. */
-    if (code == CB_NOT_FOUND || (code == CB_DENIED && has_keys && !is_named))
+    if (code == CB_NOT_FOUND || (code == CB_DENIED && has_keys && !is_named)) {
+        cb_error_clear(err);
         return CB_OK;
+    }
     if (code != CB_OK)
         return code;
     return cb_aws_file_parse(path, cb_buf_bytes(&text), is_credentials, &search->vault, out, err);

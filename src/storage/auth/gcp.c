@@ -31,8 +31,12 @@ static cb_code from_file(cb_gcp *gcp, const char *path, char token[CB_AUTH_TOKEN
     cb_code code = cb_auth_slurp(path, &text, err);
 
     *found = code != CB_NOT_FOUND;
+    if (code == CB_NOT_FOUND) {
+        cb_error_clear(err);
+        return CB_OK;
+    }
     if (code != CB_OK)
-        return code == CB_NOT_FOUND ? CB_OK : code;
+        return code;
     snprintf(name, sizeof(name), "'%.200s'", path);
     code = cb_json_parse(name, cb_buf_bytes(&text), &file, err);
     if (code == CB_OK)

@@ -222,12 +222,16 @@ static cb_code fail_spent(const cb_transfer *transfer, unsigned attempts, cb_err
 
     host_of(transfer->request->url, host);
     if (transfer->result == CURLE_OK)
-        return cb_fail(err, CB_RETRY, "%s answered %u to the last of %u attempt%s", host,
-                       transfer->response->status, attempts, times);
-    cb_fail(err, CB_RETRY, "cannot reach %s: %s (%u attempt%s)", host, reason_of(transfer, reason),
-            attempts, times);
-    if (transfer->sends == 0)
+        cb_fail(err, CB_RETRY, "%s answered %u to the last of %u attempt%s", host,
+                transfer->response->status, attempts, times);
+    else
+        cb_fail(err, CB_RETRY, "cannot reach %s: %s (%u attempt%s)", host,
+                reason_of(transfer, reason), attempts, times);
+    if (transfer->result != CURLE_OK && transfer->sends == 0)
         cb_hint(err, "Is the endpoint right, and can this machine reach it?");
+    else
+        cb_hint(err, "Run it again when the store and the network before it are well; what is "
+                     "stored by then is found again.");
     return err->code;
 }
 
