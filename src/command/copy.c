@@ -143,7 +143,7 @@ static cb_code make_hot(cb_copy *c, const cb_engine *engine, const char *path, b
             partial_target(c, cb_bytes_of(NULL, 0),
                            stat(path, &at) == 0 ? (uint64_t)at.st_blocks * 512 : 0, &target, err);
     if (code == CB_OK)
-        code = cb_transfer(c->ctx, source, target, &written, err);
+        code = cb_transfer(c->ctx, source, target, &written, &c->hash, err);
     if (code == CB_OK)
         code = cb_source_end(source, &facts, err);
     if (code == CB_OK)
@@ -220,6 +220,7 @@ cb_code cb_copy_fold(cb_copy *c, bool has_log, cb_error *err)
     snprintf(log, sizeof(log), "%s.wal", c->partial);
     if (!has_log && !cb_path_exists(log))
         return CB_OK;
+    c->hash.is_known = false;
     cb_event_text(c->ctx, CB_EVENT_PHASE, "folding the log in");
     code = cb_duckdb_fold(c->ctx, c->partial, err);
     if (code != CB_UNSUPPORTED)
@@ -281,10 +282,17 @@ static void *sync_partial(void *arg)
 
 static cb_code hash_and_sync(cb_copy *c, cb_error *err)
 {
+    cb_copy_result *r = &c->result->public;
     pthread_t thread;
-    bool has_thread = pthread_create(&thread, NULL, sync_partial, c) == 0;
-    cb_code code = hash_file(c, err);
+    bool has_thread = !c->hash.is_known && pthread_create(&thread, NULL, sync_partial, c) == 0;
+    cb_code code = CB_OK;
 
+    if (c->hash.is_known) { /* on the way, and nothing has changed the file since */
+        cb_hex(c->hash.hash.bytes, sizeof(c->hash.hash.bytes), r->sha256);
+        r->bytes = c->hash.bytes;
+    } else {
+        code = hash_file(c, err);
+    }
     if (has_thread)
         pthread_join(thread, NULL);
     else

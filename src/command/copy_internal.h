@@ -21,6 +21,7 @@ typedef struct cb_copy {
     char folder[CB_PATH_MAX];
     char target[CB_PATH_MAX];
     char partial[CB_PATH_MAX];
+    cb_transfer_hash hash; /* of the partial file, if it is known */
     cb_owned_copy *result;
     cb_error sync_error; /* of the thread that syncs the finished file */
 } cb_copy;

@@ -259,7 +259,7 @@ static cb_code from_file(cb_ctx *ctx, const cb_restore_request *request, owned_r
         code = open_target(ctx, request, engine, cb_bytes_of(NULL, 0),
                            stat(path, &at) == 0 ? (uint64_t)at.st_blocks * 512 : 0, &target, err);
     if (code == CB_OK)
-        code = cb_transfer(ctx, source, target, &r->bytes_written, err);
+        code = cb_transfer(ctx, source, target, &r->bytes_written, NULL, err);
     if (code == CB_OK)
         code = cb_source_end(source, &facts, err);
     if (code == CB_OK)
