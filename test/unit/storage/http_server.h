@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 typedef enum http_action {
     HTTP_ANSWER,
@@ -33,7 +34,7 @@ typedef struct http_server {
     pthread_mutex_t lock;
     const http_step *steps;
     size_t step_count, next;
-    unsigned connections, requests;
+    atomic_uint connections, requests;
     cb_buf head, body; /* of the last request */
     int open[64];
     pthread_t threads[64];
