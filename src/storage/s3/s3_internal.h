@@ -27,7 +27,7 @@ typedef struct cb_s3_store {
     char region[64];
     cb_s3_sum sum;
     cb_answer sums_told; /* does it repeat the checksums that it was given? */
-    bool no_batches; /* it knows no DeleteObjects */
+    bool no_batches;     /* it knows no DeleteObjects */
     struct {
         bool versioning_asked, lock_asked;
         cb_answer versioning, object_lock;
