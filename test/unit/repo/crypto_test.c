@@ -755,6 +755,77 @@ static void test_write_only(void **state)
     assert_ok(check_all(p, &err));
 }
 
+/* A writer whose commit does its work and answers "exists", as a repeated request is answered. */
+typedef struct repeated_writer {
+    cb_writer writer;
+    cb_writer *inner;
+} repeated_writer;
+
+static const cb_store_ops *real_ops;
+static unsigned repeated;
+
+static cb_code repeated_write(cb_writer *writer, cb_bytes data, cb_error *err)
+{
+    return cb_writer_write(((repeated_writer *)writer)->inner, data, err);
+}
+
+static cb_code repeated_commit(cb_writer *writer, cb_error *err)
+{
+    cb_code code = cb_writer_commit(((repeated_writer *)writer)->inner, err);
+
+    repeated++;
+    return code != CB_OK ? code : cb_fail(err, CB_EXISTS, "it is there already");
+}
+
+static void repeated_free(cb_writer *writer)
+{
+    cb_writer_free(((repeated_writer *)writer)->inner);
+    free(writer);
+}
+
+static const cb_writer_ops repeated_ops = {repeated_write, repeated_commit, repeated_free};
+
+static cb_code put_repeated(cb_store *store, const char *key, const cb_put_options *options,
+                            cb_writer **out, cb_error *err)
+{
+    repeated_writer *writer;
+    cb_writer *inner;
+    cb_code code = real_ops->put(store, key, options, &inner, err);
+
+    *out = inner;
+    if (code != CB_OK || !cb_has_prefix(key, "manifest/"))
+        return code;
+    writer = calloc(1, sizeof(*writer));
+    writer->writer.ops = &repeated_ops;
+    writer->inner = inner;
+    *out = &writer->writer;
+    return CB_OK;
+}
+
+/* A manifest whose create is repeated is known by its bytes: a write-only host cannot read it. */
+static void test_write_only_repeated_commit(void **state)
+{
+    place *p = *state;
+    char path[300], id[17];
+    cb_unlock unlock = {.key_file = path};
+    cb_store_ops ops;
+    cb_repo *repo;
+    cb_error err = {0};
+
+    make_key_file(p, path, id);
+    assert_ok(open_with(p, &unlock, &repo, &err));
+    real_ops = repo->store->ops;
+    ops = *real_ops;
+    ops.put = put_repeated;
+    repo->store->ops = &ops;
+    repeated = 0;
+    back_up(repo, "topsecret", 3, NULL);
+    assert_int_equal(repeated, 1);
+    repo->store->ops = real_ops;
+    cb_repo_close(repo);
+    assert_ok(check_all(p, &err));
+}
+
 /* The key file alone gives no wrap back: what a thief of it has is what it holds. */
 static void test_key_file_opens_no_wrap(void **state)
 {
@@ -939,6 +1010,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nothing_readable, begin, end),
         cmocka_unit_test_setup_teardown(test_write_only, begin, end),
         cmocka_unit_test_setup_teardown(test_write_only, begin_chacha, end),
+        cmocka_unit_test_setup_teardown(test_write_only_repeated_commit, begin, end),
         cmocka_unit_test_setup_teardown(test_key_file_opens_no_wrap, begin, end),
         cmocka_unit_test_setup_teardown(test_key_files, begin, end),
         cmocka_unit_test_setup_teardown(test_put_back, begin, end),
