@@ -559,9 +559,9 @@ static void test_packs(void **state)
     read_raw(p, key, &raw);
     assert_ok(cb_footer_read(repo->store, repo->id, id, raw.size, repo->keys, &footer, &err));
     assert_true(footer.has_wrap && footer.count > 1);
+    cb_footer_free(&footer);
     assert_code(CB_CORRUPT,
                 cb_footer_read(repo->store, repo->id, id, raw.size, NULL, &footer, &err));
-    cb_footer_free(&footer);
     err = (cb_error){0};
     assert_ok(cb_footer_read(repo->store, repo->id, id, raw.size, repo->keys, &footer, &err));
     for (size_t i = 0; i < footer.count; i++) {
