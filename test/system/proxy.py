@@ -262,10 +262,10 @@ class WrongChecksum(Fault):
 
 class Kill(Fault):
     """kill -9 of the program (`proxy.victim`), before the store sees the request, or when it has
-    done it but not yet answered."""
+    done it but not yet answered; some time later, when other requests shall be done first."""
 
-    def __init__(self, after=False):
-        self.after = after
+    def __init__(self, after=False, later=0):
+        self.after, self.later = after, later
 
     def __str__(self):
         return f"Kill({'after' if self.after else 'before'})"
@@ -273,6 +273,7 @@ class Kill(Fault):
     def serve(self, proxy, request, client):
         if self.after:
             self.forward(proxy, request)
+        time.sleep(self.later)
         proxy.kill_victim()
         raise Gone
 
