@@ -59,7 +59,7 @@ static bool find_place(cb_ctx *ctx, char out[CB_PATH_MAX])
     return length > 0 && length < CB_PATH_MAX;
 }
 
-cb_cache *cb_cache_open(cb_ctx *ctx, const char *repo_id, const uint8_t *secret)
+cb_cache *cb_cache_open(cb_ctx *ctx, const char *name, const uint8_t *secret)
 {
     cb_cache *cache = calloc(1, sizeof(*cache));
     char place[CB_PATH_MAX];
@@ -69,7 +69,7 @@ cb_cache *cb_cache_open(cb_ctx *ctx, const char *repo_id, const uint8_t *secret)
         return NULL;
     cache->ctx = ctx;
     cache->secret = secret;
-    if (!find_place(ctx, place) || cb_path_join(place, repo_id, cache->folder, &err) != CB_OK ||
+    if (!find_place(ctx, place) || cb_path_join(place, name, cache->folder, &err) != CB_OK ||
         cb_path_join(cache->folder, "object", cache->objects, &err) != CB_OK ||
         cb_folder_make(cache->objects, &err) != CB_OK) {
         cb_event_text(ctx, CB_EVENT_DEBUG, "nothing is kept on this machine: %s", err.message);

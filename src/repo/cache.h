@@ -23,7 +23,7 @@ enum { CB_CACHED_OBJECT_MAX = 4 << 20 };
 typedef struct cb_cache cb_cache;
 
 /* NULL when there is no place for one. `secret`: 192 bytes for the checksums; borrowed. */
-cb_cache *cb_cache_open(cb_ctx *ctx, const char *repo_id, const uint8_t *secret);
+cb_cache *cb_cache_open(cb_ctx *ctx, const char *name, const uint8_t *secret);
 void cb_cache_close(cb_cache *cache); /* removes the oldest past 64 MiB */
 
 /* Append the object to `into`; false: not here. `version` tells apart what one key has held. */

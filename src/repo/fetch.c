@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "storage/readahead.h"
 
 enum { THREADS_AHEAD = 4 };
@@ -149,16 +150,32 @@ void cb_fetch_end(cb_repo *repo)
     repo->fetch = NULL;
 }
 
+/* A repository that was copied as files keeps its id, and each copy goes its own way: two runs of
+   the same second may even make the same key. So the address counts, too. */
+static void cache_name(const cb_repo *repo, char out[CB_KEY_MAX])
+{
+    const char *address = cb_store_address(repo->store);
+    char place[2 * CB_HASH_BYTES + 1];
+    cb_hash sum;
+
+    cb_sha256(cb_bytes_of(address, strlen(address)), &sum);
+    cb_hex(sum.bytes, CB_HASH_BYTES, place);
+    snprintf(out, CB_KEY_MAX, "%s-%.8s", repo->facts.id, place);
+}
+
 static cb_cache *cache_of(cb_repo *repo)
 {
+    char name[CB_KEY_MAX];
     cb_fetch *fetch = repo->fetch;
     cb_cache *cache;
 
     if (fetch == NULL || atomic_load(&fetch->is_afresh))
         return NULL;
     pthread_mutex_lock(&fetch->begin_lock);
-    if (!fetch->has_cache)
-        fetch->cache = cb_cache_open(repo->ctx, repo->facts.id, repo->fingerprint_secret);
+    if (!fetch->has_cache) {
+        cache_name(repo, name);
+        fetch->cache = cb_cache_open(repo->ctx, name, repo->fingerprint_secret);
+    }
     fetch->has_cache = true;
     cache = fetch->cache;
     pthread_mutex_unlock(&fetch->begin_lock);

@@ -100,6 +100,15 @@ cb_code cb_index_pack(cb_index *index, const uint8_t id[CB_PACK_ID_BYTES], uint3
     return CB_OK;
 }
 
+void cb_index_name_pack(cb_pack_info *pack, const uint8_t object[CB_PACK_ID_BYTES])
+{
+    pack->indexed = true;
+    if (memcmp(pack->named_by[0], object, CB_PACK_ID_BYTES) == 0)
+        return;
+    memcpy(pack->named_by[1], pack->named_by[0], CB_PACK_ID_BYTES);
+    memcpy(pack->named_by[0], object, CB_PACK_ID_BYTES);
+}
+
 /* ---- entries ---------------------------------------------------------------------------- */
 
 cb_code cb_index_add(cb_index *index, uint32_t pack, const cb_pack_entry *entry, cb_error *err)
@@ -253,9 +262,10 @@ void cb_index_look(const cb_index *index, const cb_hash *id, cb_index_entry out[
     const cb_index_entry *entry = cb_index_find(index, id, &more);
 
     *count = 0;
-    cb_index_base_find(index->base, id, out, count, CB_COPIES_MAX);
+    cb_index_base_find(index->base, index, id, out, count, CB_COPIES_MAX);
     for (size_t i = 0; i < more && *count < CB_COPIES_MAX; i++)
-        out[(*count)++] = entry[i];
+        if (index->packs[entry[i].pack].exists)
+            out[(*count)++] = entry[i];
 }
 
 /* ---- on disk ---------------------------------------------------------------------------- */

@@ -19,7 +19,8 @@ enum {
     CB_INDEX_ENTRY_BYTES = 50,
     CB_INDEX_ENTRIES_MAX = 1 << 19, /* 26 MB: an object is read whole */
     CB_INDEX_PREFIX_BYTES = 16,
-    CB_COPIES_MAX = 8, /* of a chunk that are looked at */
+    CB_COPIES_MAX = 8,   /* of a chunk that are looked at */
+    CB_NAMED_BY_MAX = 2, /* a merged object, and one of its parts that is still there */
 };
 
 /* ---- in memory ---- */
@@ -50,8 +51,9 @@ typedef struct cb_pack_info {
     bool adopted;     /* none does, but its footer was read */
     bool is_reported; /* a damaged copy in it was told of */
     cb_pack_kind kind;
-    bool has_wrap;               /* its chunks are encrypted */
-    uint8_t wrap[CB_WRAP_BYTES]; /* with the key that this wraps */
+    uint8_t named_by[CB_NAMED_BY_MAX][CB_PACK_ID_BYTES]; /* index objects, the newest first */
+    bool has_wrap;                                       /* its chunks are encrypted */
+    uint8_t wrap[CB_WRAP_BYTES];                         /* with the key that this wraps */
 } cb_pack_info;
 
 typedef struct cb_index_object {
@@ -83,6 +85,8 @@ void cb_index_clear_entries(cb_index *index); /* keeps the pack numbers */
 /* The number of a pack; it is added when unknown. */
 CB_MUST_USE cb_code cb_index_pack(cb_index *index, const uint8_t id[CB_PACK_ID_BYTES],
                                   uint32_t *out, cb_error *err);
+/* It is indexed: that object names it. */
+void cb_index_name_pack(cb_pack_info *pack, const uint8_t object[CB_PACK_ID_BYTES]);
 /* UINT32_MAX when unknown. */
 uint32_t cb_index_find_pack(const cb_index *index, const uint8_t id[CB_PACK_ID_BYTES]);
 
@@ -90,7 +94,7 @@ CB_MUST_USE cb_code cb_index_add(cb_index *index, uint32_t pack, const cb_pack_e
                                  cb_error *err);
 /* Sort; the same chunk named twice in one pack becomes one entry. */
 void cb_index_sort(cb_index *index);
-/* Copies of all that is known of a chunk, of the base too. */
+/* What is known of a chunk in packs that exist, of the base too. */
 void cb_index_look(const cb_index *index, const cb_hash *id, cb_index_entry out[CB_COPIES_MAX],
                    size_t *count);
 /* The first of *count entries of a chunk; NULL when there is none. Of a table without a base. */

@@ -2,8 +2,9 @@
  * index_cache.c - the file of the merged index: open, look up, merge.
  *
  * Entries stand in the file as they do in memory (this machine's byte order: the magic tells), in
- * blocks of 64 KiB. For each block the tables have its first prefix and its checksum, so a look-up
- * searches that small table and then touches one block.
+ * blocks of 8 KiB. For each block the tables have its first prefix and its checksum, so a look-up
+ * searches that small table and then reads one block. It is not mapped: a file that somebody cuts
+ * under us would be a signal then, in a process that may not be ours.
  */
 #include "repo/index_cache.h"
 
@@ -11,7 +12,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/array.h"
@@ -19,9 +20,11 @@
 
 enum {
     HEADER_BYTES = 4096,
-    BLOCK_ENTRIES = 2048,
+    BLOCK_ENTRIES = 256,
     OBJECT_BYTES = CB_PACK_ID_BYTES,
-    PACK_BYTES = CB_PACK_ID_BYTES + 2 + CB_WRAP_BYTES,
+    AT_WRAP = CB_PACK_ID_BYTES + 2,
+    AT_NAMED_BY = AT_WRAP + CB_WRAP_BYTES,
+    PACK_BYTES = AT_NAMED_BY + CB_NAMED_BY_MAX * CB_PACK_ID_BYTES,
     BLOCK_BYTES = CB_INDEX_PREFIX_BYTES + CB_FINGERPRINT_BYTES,
     RUN_BUFFER = 2048, /* entries */
 };
@@ -35,7 +38,7 @@ typedef struct header {
     cb_fingerprint own_sum; /* of all before it */
 } header;
 
-enum { MAGIC = 0x43424958, VERSION = 1 };
+enum { MAGIC = 0x43424958, VERSION = 2 };
 
 static bool path_in(const char *folder, char out[CB_PATH_MAX])
 {
@@ -59,92 +62,87 @@ static void sum_header(const header *h, const uint8_t *secret, cb_fingerprint *o
     cb_fingerprint_of(secret, cb_bytes_of(h, offsetof(header, own_sum)), out);
 }
 
-static bool read_header(const uint8_t *map, size_t map_bytes, const uint8_t *repo_id,
-                        const uint8_t *secret, header *out)
+static bool read_at(int fd, uint64_t offset, void *into, size_t size)
+{
+    cb_error quiet = {0};
+    size_t got;
+
+    return cb_file_read(fd, "index", offset, into, size, &got, &quiet) == CB_OK && got == size;
+}
+
+static bool read_header(const cb_index_base *base, const uint8_t *repo_id, header *out)
 {
     cb_fingerprint sum;
 
-    if (map_bytes < HEADER_BYTES)
+    if (!read_at(base->fd, 0, out, sizeof(*out)))
         return false;
-    memcpy(out, map, sizeof(*out));
-    sum_header(out, secret, &sum);
+    sum_header(out, base->secret, &sum);
     return out->magic == MAGIC && out->version == VERSION &&
            memcmp(&sum, &out->own_sum, sizeof(sum)) == 0 &&
            memcmp(out->repo_id, repo_id, CB_REPO_ID_BYTES) == 0;
 }
 
 /* The header's sum was right, so its counts are what we wrote; the file may still be cut. */
-static bool lay_out(cb_index_base *base, const header *h)
+static bool read_tables(cb_index_base *base, const header *h)
 {
-    uint64_t entries_end = HEADER_BYTES + h->entry_count * sizeof(cb_index_entry);
-    uint64_t tables =
+    uint64_t at = HEADER_BYTES + h->entry_count * sizeof(cb_index_entry);
+    uint64_t size =
         h->object_count * OBJECT_BYTES + h->pack_count * PACK_BYTES + h->block_count * BLOCK_BYTES;
+    struct stat file;
     cb_fingerprint sum;
 
-    if (entries_end + tables != base->map_bytes ||
+    if (fstat(base->fd, &file) != 0 || at + size != (uint64_t)file.st_size ||
         h->block_count != (h->entry_count + BLOCK_ENTRIES - 1) / BLOCK_ENTRIES)
         return false;
-    cb_fingerprint_of(base->secret, cb_bytes_of(base->map + entries_end, (size_t)tables), &sum);
+    base->tables = malloc((size_t)size + 1);
+    base->numbers = calloc((size_t)h->pack_count + 1, sizeof(*base->numbers));
+    if (base->tables == NULL || base->numbers == NULL ||
+        !read_at(base->fd, at, base->tables, (size_t)size))
+        return false;
+    cb_fingerprint_of(base->secret, cb_bytes_of(base->tables, (size_t)size), &sum);
     if (memcmp(&sum, &h->tables_sum, sizeof(sum)) != 0)
         return false;
     base->count = (size_t)h->entry_count;
     base->object_count = (size_t)h->object_count;
     base->pack_count = (size_t)h->pack_count;
     base->block_count = (size_t)h->block_count;
-    base->entries = (const cb_index_entry *)(const void *)(base->map + HEADER_BYTES);
-    base->objects = base->map + entries_end;
+    base->objects = base->tables;
     base->packs = base->objects + base->object_count * OBJECT_BYTES;
     base->blocks = base->packs + base->pack_count * PACK_BYTES;
     return true;
 }
 
-static bool map_file(cb_index_base *base, const char *path)
+static cb_index_base *open_file(const char *path, const uint8_t *repo_id, const uint8_t *secret)
 {
-    CB_CLEANUP(cb_fd_close) int fd = -1;
-    struct stat at;
+    cb_index_base *base = calloc(1, sizeof(*base));
     cb_error quiet = {0};
-    void *map;
+    header h;
 
-    if (cb_file_open(path, O_RDONLY, 0, &fd, &quiet) != CB_OK || fstat(fd, &at) != 0 ||
-        at.st_size < HEADER_BYTES)
-        return false;
-    map = mmap(NULL, (size_t)at.st_size, PROT_READ, MAP_SHARED, fd, 0);
-    if (map == MAP_FAILED)
-        return false;
-    base->map = map;
-    base->map_bytes = (size_t)at.st_size;
-    return true;
+    if (base == NULL)
+        return NULL;
+    base->fd = -1;
+    base->secret = secret;
+    if (cb_file_open(path, O_RDONLY, 0, &base->fd, &quiet) == CB_OK &&
+        read_header(base, repo_id, &h) && read_tables(base, &h))
+        return base;
+    cb_index_base_free(base);
+    return NULL;
 }
 
 cb_index_base *cb_index_base_open(const char *folder, const uint8_t *repo_id, const uint8_t *secret)
 {
-    cb_index_base *base = calloc(1, sizeof(*base));
     char path[CB_PATH_MAX];
-    header h;
 
-    if (base == NULL || !path_in(folder, path)) {
-        free(base);
-        return NULL;
-    }
-    base->secret = secret;
-    if (map_file(base, path) && read_header(base->map, base->map_bytes, repo_id, secret, &h) &&
-        lay_out(base, &h)) {
-        base->is_checked = calloc(base->block_count + 1, sizeof(*base->is_checked));
-        base->numbers = calloc(base->pack_count + 1, sizeof(*base->numbers));
-        if (base->is_checked != NULL && base->numbers != NULL)
-            return base;
-    }
-    cb_index_base_free(base);
-    return NULL;
+    return path_in(folder, path) ? open_file(path, repo_id, secret) : NULL;
 }
 
 void cb_index_base_free(cb_index_base *base)
 {
     if (base == NULL)
         return;
-    if (base->map != NULL)
-        munmap(base->map, base->map_bytes);
-    free(base->is_checked);
+    if (base->fd >= 0)
+        close(base->fd);
+    free(base->tables);
     free(base->numbers);
     free(base);
 }
@@ -157,21 +155,45 @@ bool cb_index_base_has_object(const cb_index_base *base, const uint8_t id[CB_PAC
     return false;
 }
 
-cb_code cb_index_base_take_packs(cb_index_base *base, cb_index *index, cb_error *err)
+static int compare_object(const void *id, const void *object)
 {
+    return memcmp(id, ((const cb_index_object *)object)->id, CB_PACK_ID_BYTES);
+}
+
+static bool is_listed(const cb_index *index, const uint8_t *id)
+{
+    return index->object_count > 0 && bsearch(id, index->objects, index->object_count,
+                                              sizeof(*index->objects), compare_object) != NULL;
+}
+
+cb_code cb_index_base_take_packs(cb_index_base *base, cb_index *index, size_t *indexed,
+                                 cb_error *err)
+{
+    *indexed = 0;
     for (size_t i = 0; i < base->pack_count; i++) {
         const uint8_t *at = base->packs + i * PACK_BYTES;
+        bool is_named = false;
         cb_pack_info *pack;
         cb_code code = cb_index_pack(index, at, &base->numbers[i], err);
 
         if (code != CB_OK)
             return code;
         pack = &index->packs[base->numbers[i]];
-        pack->indexed = true;
+        for (size_t k = CB_NAMED_BY_MAX; k > 0; k--) { /* the newest last */
+            const uint8_t *object = at + AT_NAMED_BY + (k - 1) * CB_PACK_ID_BYTES;
+
+            if (!is_listed(index, object))
+                continue;
+            cb_index_name_pack(pack, object);
+            is_named = true;
+        }
+        if (!is_named)
+            continue;
+        (*indexed)++;
         pack->kind = at[CB_PACK_ID_BYTES] == CB_PACK_META ? CB_PACK_META : CB_PACK_DATA;
         pack->has_wrap = at[CB_PACK_ID_BYTES + 1] != 0;
         if (pack->has_wrap)
-            memcpy(pack->wrap, at + CB_PACK_ID_BYTES + 2, CB_WRAP_BYTES);
+            memcpy(pack->wrap, at + AT_WRAP, CB_WRAP_BYTES);
     }
     return CB_OK;
 }
@@ -190,21 +212,19 @@ static size_t entries_in(const cb_index_base *base, size_t block)
     return base->count - before < BLOCK_ENTRIES ? base->count - before : BLOCK_ENTRIES;
 }
 
-static bool check_block(cb_index_base *base, size_t block)
+static bool read_block(cb_index_base *base, size_t block, cb_index_entry into[BLOCK_ENTRIES])
 {
-    const cb_index_entry *first = base->entries + block * BLOCK_ENTRIES;
+    size_t size = entries_in(base, block) * sizeof(*into);
     cb_fingerprint sum;
 
-    if (atomic_load(&base->is_checked[block]) != 0)
-        return true;
-    cb_fingerprint_of(base->secret, cb_bytes_of(first, entries_in(base, block) * sizeof(*first)),
-                      &sum);
-    if (memcmp(&sum, first_of(base, block) + CB_INDEX_PREFIX_BYTES, sizeof(sum)) != 0) {
-        atomic_store(&base->is_bad, true);
-        return false;
+    if (read_at(base->fd, HEADER_BYTES + (uint64_t)block * BLOCK_ENTRIES * sizeof(*into), into,
+                size)) {
+        cb_fingerprint_of(base->secret, cb_bytes_of(into, size), &sum);
+        if (memcmp(&sum, first_of(base, block) + CB_INDEX_PREFIX_BYTES, sizeof(sum)) == 0)
+            return true;
     }
-    atomic_store(&base->is_checked[block], 1);
-    return true;
+    atomic_store(&base->is_bad, true);
+    return false;
 }
 
 /* The last block whose first prefix is below the wanted one: equal ones may begin in it. */
@@ -240,29 +260,31 @@ static size_t lower_bound(const cb_index_entry *entries, size_t count, const uin
     return low;
 }
 
-void cb_index_base_find(cb_index_base *base, const cb_hash *id, cb_index_entry *out, size_t *count,
-                        size_t limit)
+void cb_index_base_find(cb_index_base *base, const cb_index *index, const cb_hash *id,
+                        cb_index_entry *out, size_t *count, size_t limit)
 {
+    cb_index_entry entries[BLOCK_ENTRIES];
     size_t block;
     size_t at;
 
     if (base == NULL || base->count == 0)
         return;
     block = block_before(base, id->bytes);
-    if (!check_block(base, block))
+    if (!read_block(base, block, entries))
         return;
-    at = block * BLOCK_ENTRIES +
-         lower_bound(base->entries + block * BLOCK_ENTRIES, entries_in(base, block), id->bytes);
-    for (; at < base->count && *count < limit; at++) {
-        const cb_index_entry *entry = &base->entries[at];
-
-        if (at % BLOCK_ENTRIES == 0 && !check_block(base, at / BLOCK_ENTRIES))
+    at = lower_bound(entries, entries_in(base, block), id->bytes);
+    for (; *count < limit; at++) {
+        if (at == entries_in(base, block)) {
+            at = 0;
+            if (++block == base->block_count || !read_block(base, block, entries))
+                return;
+        }
+        if (memcmp(entries[at].prefix, id->bytes, CB_INDEX_PREFIX_BYTES) != 0 ||
+            entries[at].pack >= base->pack_count)
             return;
-        if (memcmp(entry->prefix, id->bytes, CB_INDEX_PREFIX_BYTES) != 0 ||
-            entry->pack >= base->pack_count)
-            return;
-        out[*count] = *entry;
-        out[(*count)++].pack = base->numbers[entry->pack];
+        entries[at].pack = base->numbers[entries[at].pack];
+        if (index->packs[entries[at].pack].exists)
+            out[(*count)++] = entries[at];
     }
 }
 
@@ -318,10 +340,10 @@ void cb_index_spill_free(cb_index_spill *spill)
 
 /* ---- merge ------------------------------------------------------------------------------- */
 
-/* One of the sorted sequences that are merged: in memory, or in the file of runs. */
+/* One of the sorted sequences that are merged: in memory, the old base, or in the file of runs. */
 typedef struct input {
-    const cb_index_entry *memory; /* NULL: in the file */
-    const uint32_t *numbers;      /* of the old base: from its pack numbers to ours */
+    const cb_index_entry *memory; /* NULL: in a file */
+    cb_index_base *old;           /* NULL: in the file of runs; `offset` counts its blocks */
     cb_index_entry *buffer;
     size_t buffered, at; /* entries in the buffer, and which is next */
     uint64_t offset;     /* of the next to read */
@@ -330,36 +352,52 @@ typedef struct input {
     bool is_over;
 } input;
 
+static cb_code refill(input *in, const cb_index_spill *spill, cb_error *err)
+{
+    size_t some = in->left < RUN_BUFFER ? in->left : RUN_BUFFER;
+    size_t got;
+
+    in->at = 0;
+    if (in->old != NULL) {
+        in->buffered = entries_in(in->old, (size_t)in->offset);
+        if (!read_block(in->old, (size_t)in->offset++, in->buffer))
+            return cb_fail(err, CB_CORRUPT, "the index kept on this machine is damaged");
+        in->left -= in->buffered;
+        return CB_OK;
+    }
+    if (cb_file_read(spill->fd, spill->path, in->offset * sizeof(in->head), in->buffer,
+                     some * sizeof(in->head), &got, err) != CB_OK)
+        return err->code;
+    if (got != some * sizeof(in->head))
+        return cb_fail(err, CB_IO, "'%s' was cut", spill->path);
+    in->offset += some;
+    in->left -= some;
+    in->buffered = some;
+    return CB_OK;
+}
+
 static cb_code advance(input *in, const cb_index_spill *spill, cb_error *err)
 {
+    cb_code code = CB_OK;
+
+    in->is_over = in->left == 0 && (in->memory != NULL || in->at == in->buffered);
+    if (in->is_over)
+        return CB_OK;
     if (in->memory != NULL) {
-        in->is_over = in->left == 0;
-        if (in->is_over)
-            return CB_OK;
         in->head = *in->memory++;
         in->left--;
-    } else {
-        if (in->at == in->buffered) {
-            size_t some = in->left < RUN_BUFFER ? in->left : RUN_BUFFER;
-            size_t got;
-
-            in->is_over = some == 0;
-            if (in->is_over)
-                return CB_OK;
-            if (cb_file_read(spill->fd, spill->path, in->offset * sizeof(in->head), in->buffer,
-                             some * sizeof(in->head), &got, err) != CB_OK)
-                return err->code;
-            if (got != some * sizeof(in->head))
-                return cb_fail(err, CB_IO, "'%s' was cut", spill->path);
-            in->offset += some;
-            in->left -= some;
-            in->buffered = some;
-            in->at = 0;
-        }
-        in->head = in->buffer[in->at++];
+        return CB_OK;
     }
-    if (in->numbers != NULL)
-        in->head.pack = in->numbers[in->head.pack];
+    if (in->at == in->buffered)
+        code = refill(in, spill, err);
+    if (code != CB_OK)
+        return code;
+    in->head = in->buffer[in->at++];
+    if (in->old == NULL)
+        return CB_OK;
+    if (in->head.pack >= in->old->pack_count)
+        return cb_fail(err, CB_CORRUPT, "the index kept on this machine is damaged");
+    in->head.pack = in->old->numbers[in->head.pack];
     return CB_OK;
 }
 
@@ -447,8 +485,9 @@ static cb_code put_entry(output *out, const cb_index_entry *entry, cb_index_entr
     return code;
 }
 
-static cb_code merge(input *inputs, size_t input_count, const cb_index_spill *spill, output *out,
-                     cb_error *err)
+/* What is left of packs that no object names any more stays behind. */
+static cb_code merge(input *inputs, size_t input_count, const cb_index *index,
+                     const cb_index_spill *spill, output *out, cb_error *err)
 {
     cb_index_entry last[CB_COPIES_MAX];
     size_t last_count = 0;
@@ -466,7 +505,8 @@ static cb_code merge(input *inputs, size_t input_count, const cb_index_spill *sp
     for (size_t i = count / 2; i > 0; i--)
         sink_down(heap, count, i - 1);
     while (count > 0 && code == CB_OK) {
-        code = put_entry(out, &heap[0]->head, last, &last_count, err);
+        if (index->packs[heap[0]->head.pack].indexed)
+            code = put_entry(out, &heap[0]->head, last, &last_count, err);
         if (code == CB_OK)
             code = advance(heap[0], spill, err);
         if (heap[0]->is_over)
@@ -477,22 +517,13 @@ static cb_code merge(input *inputs, size_t input_count, const cb_index_spill *sp
     return code == CB_OK ? put_block(out, err) : code;
 }
 
-/* What is taken over gets new checksums: only what the old ones prove. */
-static cb_code check_all(cb_index_base *old, cb_error *err)
-{
-    for (size_t i = 0; old != NULL && i < old->block_count; i++)
-        if (!check_block(old, i))
-            return cb_fail(err, CB_CORRUPT, "the index kept on this machine is damaged");
-    return CB_OK;
-}
-
 static cb_code merge_all(const cb_index *index, cb_index_base *old, const cb_index_spill *spill,
                          output *out, cb_error *err)
 {
     size_t count = spill->count + 2;
     input *inputs = calloc(count, sizeof(*inputs));
     cb_index_entry *buffers = calloc(spill->count + 1, RUN_BUFFER * sizeof(*buffers));
-    cb_code code = check_all(old, err);
+    cb_code code = CB_OK;
 
     if (inputs == NULL || buffers == NULL)
         code = cb_fail_memory(err, count * RUN_BUFFER * sizeof(*buffers));
@@ -501,14 +532,15 @@ static cb_code merge_all(const cb_index *index, cb_index_base *old, const cb_ind
 
         inputs[0] =
             (input){.memory = index->count > 0 ? index->entries : &none, .left = index->count};
-        inputs[1] = (input){.memory = old != NULL ? old->entries : &none,
+        inputs[1] = (input){.memory = old == NULL ? &none : NULL,
+                            .old = old,
                             .left = old != NULL ? old->count : 0,
-                            .numbers = old != NULL ? old->numbers : NULL};
+                            .buffer = buffers + spill->count * RUN_BUFFER};
         for (size_t i = 0; i < spill->count; i++)
             inputs[i + 2] = (input){.buffer = buffers + i * RUN_BUFFER,
                                     .offset = spill->runs[i].offset,
                                     .left = spill->runs[i].count};
-        code = merge(inputs, count, spill, out, err);
+        code = merge(inputs, count, index, spill, out, err);
     }
     free(inputs);
     free(buffers);
@@ -535,7 +567,8 @@ static cb_code render_tables(const cb_index *index, const cb_buf *blocks, header
         memcpy(raw, pack->id, CB_PACK_ID_BYTES);
         raw[CB_PACK_ID_BYTES] = (uint8_t)pack->kind;
         raw[CB_PACK_ID_BYTES + 1] = pack->has_wrap;
-        memcpy(raw + CB_PACK_ID_BYTES + 2, pack->wrap, CB_WRAP_BYTES);
+        memcpy(raw + AT_WRAP, pack->wrap, CB_WRAP_BYTES);
+        memcpy(raw + AT_NAMED_BY, pack->named_by, sizeof(pack->named_by));
         code = cb_buf_append(into, raw, sizeof(raw), err);
         h->pack_count++;
     }
@@ -566,12 +599,13 @@ static cb_code finish(output *out, const cb_index *index, const uint8_t *repo_id
 
 cb_code cb_index_base_write(const char *folder, const uint8_t *repo_id, const uint8_t *secret,
                             const cb_index *index, cb_index_base *old, cb_index_spill *spill,
-                            cb_error *err)
+                            cb_index_base **opened, cb_error *err)
 {
     CB_CLEANUP(output_free) output out = {.fd = -1, .secret = secret};
     char path[CB_PATH_MAX];
     cb_code code = CB_OK;
 
+    *opened = NULL;
     if (!path_in(folder, path))
         return cb_fail(err, CB_TOO_LARGE, "'%s' is too long a path", folder);
     code = open_beside(folder, "index-XXXXXX", out.path, &out.fd, err);
@@ -584,9 +618,13 @@ cb_code cb_index_base_write(const char *folder, const uint8_t *repo_id, const ui
         code = merge_all(index, old, spill, &out, err);
     if (code == CB_OK)
         code = finish(&out, index, repo_id, err);
-    if (code == CB_OK && rename(out.path, path) != 0)
-        code = cb_fail_errno(err, errno, "cannot rename '%s'", out.path);
-    if (code == CB_OK)
-        out.path[0] = '\0';
-    return code;
+    if (code != CB_OK)
+        return code;
+    /* Before it has a name: by then another process may have given that to a file of its own. */
+    *opened = open_file(out.path, repo_id, secret);
+    if (*opened == NULL)
+        return cb_fail(err, CB_IO, "'%s' does not read back", out.path);
+    if (rename(out.path, path) == 0)
+        out.path[0] = '\0'; /* else it serves us alone */
+    return CB_OK;
 }

@@ -19,6 +19,7 @@ enum {
     SPILL_ENTRIES = 1 << 18, /* 8 MiB of memory */
     SMALL_ENTRIES = 1 << 12, /* beside a base: not worth writing it anew */
     LEFTOVERS_MAX = 1 << 17,
+    LEFTOVER_PACKS = 1 << 12,
 };
 
 /* ---- what one object says ----------------------------------------------------------------- */
@@ -31,8 +32,8 @@ static void take_wrap(cb_pack_info *pack, const uint8_t *wrap)
 }
 
 /* Numbers in an object are its own: `numbers` maps them to ours. */
-static cb_code take_packs(cb_index *index, const cb_index_view *view, uint32_t *numbers,
-                          cb_error *err)
+static cb_code take_packs(cb_index *index, const uint8_t *object, const cb_index_view *view,
+                          uint32_t *numbers, cb_error *err)
 {
     for (uint32_t i = 0; i < view->pack_count; i++) {
         uint8_t id[CB_PACK_ID_BYTES];
@@ -44,21 +45,22 @@ static cb_code take_packs(cb_index *index, const cb_index_view *view, uint32_t *
         code = cb_index_pack(index, id, &numbers[i], err);
         if (code != CB_OK)
             return code;
-        index->packs[numbers[i]].indexed = true;
+        cb_index_name_pack(&index->packs[numbers[i]], object);
         index->packs[numbers[i]].kind = kind;
         take_wrap(&index->packs[numbers[i]], cb_index_view_wrap(view, i));
     }
     return CB_OK;
 }
 
-static cb_code take_view(cb_index *index, const cb_index_view *view, cb_error *err)
+static cb_code take_view(cb_index *index, const uint8_t *object, const cb_index_view *view,
+                         cb_error *err)
 {
     uint32_t *numbers = calloc((size_t)view->pack_count + 1, sizeof(*numbers));
     cb_code code;
 
     if (numbers == NULL)
         return cb_fail_memory(err, view->pack_count * sizeof(*numbers));
-    code = take_packs(index, view, numbers, err);
+    code = take_packs(index, object, view, numbers, err);
     for (uint32_t i = 0; i < view->entry_count && code == CB_OK; i++) {
         cb_pack_entry entry;
         uint32_t pack = cb_index_view_entry(view, i, &entry);
@@ -119,7 +121,7 @@ static cb_code load_object(void *arg, unsigned worker, void *job, cb_error *err)
     if (code != CB_OK)
         return code;
     pthread_mutex_lock(&l->lock);
-    code = take_view(&repo->index, &view, err);
+    code = take_view(&repo->index, object->id, &view, err);
     if (code == CB_OK)
         code = spill(l, SPILL_ENTRIES, err);
     pthread_mutex_unlock(&l->lock);
@@ -171,13 +173,14 @@ static const char *base_folder(cb_repo *repo)
 
 /*
  * Objects that were merged away since leave their entries in the base, and the merged one repeats
- * them. What is left of packs that are gone does no harm either: doomed packs are excluded by their
- * lists. But a base that is mostly such leftovers is made anew.
+ * them. What is left of packs that no object names any more does not count. But a base that is
+ * mostly such leftovers is made anew.
  */
 static cb_code take_base(cb_repo *repo, const char *folder, cb_error *err)
 {
     cb_index *index = &repo->index;
     cb_index_base *base = cb_index_base_open(folder, repo->id, repo->fingerprint_secret);
+    size_t indexed;
     cb_code code;
 
     if (base == NULL)
@@ -186,8 +189,8 @@ static cb_code take_base(cb_repo *repo, const char *folder, cb_error *err)
         cb_index_base_free(base);
         return CB_OK;
     }
-    code = cb_index_base_take_packs(base, index, err);
-    if (code == CB_OK)
+    code = cb_index_base_take_packs(base, index, &indexed, err);
+    if (code == CB_OK && base->pack_count / 2 <= indexed + LEFTOVER_PACKS)
         index->base = base;
     else
         cb_index_base_free(base);
@@ -202,6 +205,7 @@ static cb_code renew_base(loading *l, cb_error *err)
     cb_index *index = &repo->index;
     size_t before = index->base != NULL ? index->base->count : 0;
     cb_index_base *base = NULL;
+    size_t indexed;
     cb_code code;
 
     cb_index_sort(index);
@@ -210,14 +214,12 @@ static cb_code renew_base(loading *l, cb_error *err)
                                                        index->count < before / 4))))
         return CB_OK;
     code = cb_index_base_write(l->folder, repo->id, repo->fingerprint_secret, index, index->base,
-                               &l->spill, err);
-    if (code == CB_OK)
-        base = cb_index_base_open(l->folder, repo->id, repo->fingerprint_secret);
-    if (code == CB_OK && base != NULL) {
+                               &l->spill, &base, err);
+    if (code == CB_OK) {
         cb_index_base_free(index->base);
         index->base = base;
         index->count = 0;
-        return cb_index_base_take_packs(base, index, err);
+        return cb_index_base_take_packs(base, index, &indexed, err);
     }
     if (code == CB_CORRUPT)
         cb_index_base_remove(l->folder);

@@ -80,6 +80,8 @@ static cb_code see_list(void *arg, const cb_object *object, cb_error *err)
     list->has_suspect |= strcmp(what, "suspect") == 0;
     list->has_wait |= strcmp(what, "wait") == 0;
     list->has_verdict |= strcmp(what, "verdict") == 0;
+    if (list->has_verdict && strcmp(what, "verdict") == 0)
+        list->verdict_us = object->modified_us;
     return CB_OK;
 }
 
@@ -91,10 +93,12 @@ static cb_code read_list(cb_repo *repo, cb_reclaim_list *list, cb_error *err)
     cb_code code;
 
     cb_key_reclaim(key, list->number, list->has_verdict ? "verdict" : "suspect");
-    /* A verdict is for ever; that a list of suspects is still there must be asked. */
-    code = list->has_verdict
-               ? cb_object_read_kept(repo, key, 0, CB_OBJECT_BYTES_MAX, &raw, &view, err)
-               : cb_object_read(repo, key, CB_OBJECT_BYTES_MAX, &raw, &view, err);
+    /* A verdict is for ever, unless the repository was put back to an earlier state, after which
+       its number serves again: its time tells. That a list of suspects is still there must be
+       asked. */
+    code = list->has_verdict ? cb_object_read_kept(repo, key, (uint64_t)list->verdict_us,
+                                                   CB_OBJECT_BYTES_MAX, &raw, &view, err)
+                             : cb_object_read(repo, key, CB_OBJECT_BYTES_MAX, &raw, &view, err);
     if (code == CB_OK)
         code = cb_object_expect(&view, list->has_verdict ? CB_OBJECT_VERDICT : CB_OBJECT_SUSPECT,
                                 key, err);

@@ -219,7 +219,8 @@ typedef struct cb_pack_id {
 typedef struct cb_reclaim_list {
     uint64_t number;
     bool has_suspect, has_wait, has_verdict;
-    bool is_read; /* packs holds the doomed (with a verdict) or the suspects (without) */
+    int64_t verdict_us; /* when it was stored, by the store's clock */
+    bool is_read;       /* packs holds the doomed (with a verdict) or the suspects (without) */
     cb_pack_id *packs;
     size_t count;
 } cb_reclaim_list;

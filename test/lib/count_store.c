@@ -189,7 +189,9 @@ static cb_code count_free_space(cb_store *store, uint64_t *out, cb_error *err)
 
 static const char *count_address(cb_store *store)
 {
-    return cb_store_address(((count_store *)store)->inner);
+    const count_store *self = (const count_store *)store;
+
+    return self->count->address != NULL ? self->count->address : cb_store_address(self->inner);
 }
 
 static void count_facts(cb_store *store, cb_store_facts *out)

@@ -14,6 +14,7 @@ typedef struct cb_count {
     bool is_traced;            /* each request on standard error */
     int64_t latency_us;        /* of every request, slept for real */
     uint64_t bytes_per_second; /* of each request; 0 unlimited */
+    const char *address;       /* NULL: that of `inner` */
     /* Asked before each get; anything but CB_OK is its answer. NULL: none. */
     cb_code (*before_get)(void *arg, const char *key, uint64_t offset, uint64_t length,
                           cb_error *err);

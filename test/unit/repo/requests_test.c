@@ -379,6 +379,141 @@ static void test_stale_cache(void **state)
     restore_all(p);
 }
 
+/* ---- put back to an earlier state ----------------------------------------------------------- */
+
+typedef struct saved {
+    char key[CB_KEY_MAX];
+    cb_buf content;
+} saved;
+
+typedef struct snapshot {
+    saved objects[256];
+    size_t count;
+} snapshot;
+
+static snapshot *save(cb_store *store)
+{
+    snapshot *s = calloc(1, sizeof(*s));
+    cb_error err = {0};
+
+    assert_non_null(s);
+    s->count = fixture_count(store, "");
+    assert_true(s->count < CB_LENGTH(s->objects));
+    for (size_t i = 0; i < s->count; i++) {
+        fixture_key(store, "", i, s->objects[i].key);
+        assert_ok(cb_store_get(store, s->objects[i].key, 0, 1 << 30, &s->objects[i].content, &err));
+    }
+    return s;
+}
+
+/* Frees the snapshot. */
+static void put_back(cb_store *store, snapshot *s)
+{
+    char key[CB_KEY_MAX];
+    cb_error err = {0};
+
+    while (fixture_count(store, "") > 0) {
+        fixture_key(store, "", 0, key);
+        assert_ok(cb_store_remove(store, key, &err));
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        assert_ok(cb_store_put_bytes(store, s->objects[i].key, CB_PUT_NEW,
+                                     cb_buf_bytes(&s->objects[i].content), &err));
+        cb_buf_free(&s->objects[i].content);
+    }
+    free(s);
+}
+
+/* The cache knows packs that the repository never had, as it is now. */
+static void test_put_back(void **state)
+{
+    place *p = *state;
+    snapshot *early;
+
+    back_up(p, 0, 1000);
+    early = save(p->memory);
+    back_up(p, 1, 1000);
+    back_up(p, 2, 1000); /* by now they are in the merged index */
+    put_back(p->memory, early);
+    back_up(p, 1, 1000);
+    back_up(p, 2, 1000);
+    restore_all(p);
+    remove_cache(p);
+    restore_all(p);
+}
+
+/* A reclaim's number serves again, for other packs: the verdict that is kept is of another. */
+static void test_put_back_verdict(void **state)
+{
+    place *p = *state;
+    cb_reclaim_result result;
+    cb_error err = {0};
+    snapshot *early;
+
+    for (unsigned i = 0; i < 3; i++)
+        back_up(p, i, 1000);
+    early = save(p->memory);
+    for (unsigned round = 0; round < 2; round++) {
+        cb_repo *repo = open_repo(p);
+        cb_manifest_ref *refs;
+        size_t count;
+
+        assert_ok(cb_manifest_list(repo, NULL, &refs, &count, &err));
+        assert_ok(cb_manifest_remove(repo, &refs[round], &err));
+        assert_ok(cb_repo_reclaim(repo, 0, &result, &err));
+        assert_true(result.packs_removed > 0);
+        free(refs);
+        cb_repo_close(repo);
+        back_up(p, 5, 10); /* reads the verdict */
+        if (round == 0) {
+            put_back(p->memory, early);
+            test_time_pass(&p->hooks, 60 * 1000000);
+        }
+    }
+    back_up(p, 1, 1000);
+    remove_cache(p);
+    restore_all(p);
+}
+
+/* Another process makes the merged index anew, or it is cut, while we use it. */
+static void test_changed_base(void **state)
+{
+    static const char *const names[] = {"cut", "empty"};
+    static void (*const changes[])(const char *path) = {cut, empty};
+    place *p = *state;
+
+    for (size_t i = 0; i < CB_LENGTH(changes); i++) {
+        cb_error err = {0};
+        size_t count;
+        cb_repo *repo;
+
+        print_message("%s\n", names[i]);
+        back_up(p, (unsigned)i, 1000);
+        repo = open_repo(p);
+        assert_ok(cb_repo_load_index(repo, &err));
+        assert_non_null(repo->index.base);
+        each_file(p->folder, changes[i]);
+        assert_ok(fixture_check_all(repo, &count, &err));
+        cb_repo_close(repo);
+    }
+}
+
+/* Two copies of a repository have one id: nothing that is kept of one serves the other. */
+static void test_two_copies(void **state)
+{
+    place *p = *state;
+    cb_repo *repo = open_repo(p);
+    char first[CB_PATH_MAX];
+
+    snprintf(first, sizeof(first), "%s", cb_fetch_folder(repo));
+    cb_repo_close(repo);
+    p->count.address = "memory:other";
+    repo = open_repo(p);
+    assert_string_not_equal(first, cb_fetch_folder(repo));
+    cb_repo_close(repo);
+    p->count.address = NULL;
+}
+
 /* A verify must not be content with what lies here. */
 static void test_afresh(void **state)
 {
@@ -461,6 +596,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damaged_cache, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_cache, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stale_cache, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_put_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_put_back_verdict, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_changed_base, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_two_copies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_afresh, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_orphans, set_up, tear_down),
     };
