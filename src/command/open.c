@@ -153,6 +153,10 @@ cb_code cb_command_open_at(cb_ctx *ctx, const char *address, const cb_unlock *un
     }
     shown = (int)strcspn(address, "?"); /* what stands behind are settings */
     code = open_store(ctx, address, unlock, mode, out, &was_made, err);
+    if (code == CB_NOT_FOUND && !err->in_repository && cb_place_is_remote(address)) {
+        err->in_repository = true; /* no such bucket: the store has said so better */
+        return err->code;
+    }
     if (code == CB_NOT_FOUND) {
         cb_fail(err, CB_NOT_FOUND, "there is no repository at '%.*s'", shown, address);
         cb_hint(err, "Check --repo and that the disk is mounted; `canvasback init` makes one.");

@@ -79,6 +79,7 @@ struct cb_http {
     cb_bucket up, down;
 
     atomic_uint_fast64_t requests, retries, sent, received;
+    atomic_bool has_answered; /* some server did, once: it is worth waiting for */
 };
 
 /* engine.c */

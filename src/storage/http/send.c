@@ -10,7 +10,9 @@
 
 #include "base/text.h"
 
-enum { ATTEMPTS_USUAL = 8, HOST_MAX = 300 };
+/* A server that was there comes back: about two minutes of waits. One that never answered is more
+   likely a wrong address: some ten seconds. */
+enum { ATTEMPTS_AFTER_ANSWER = 14, ATTEMPTS_BEFORE_ANSWER = 7, HOST_MAX = 300 };
 
 #define WAIT_FIRST_US INT64_C(200000)   /* after a transport error; doubles */
 #define WAIT_BUSY_US  INT64_C(500000)   /* after an answer that says "later" */
@@ -350,10 +352,16 @@ static cb_http_verdict verdict_of(const cb_transfer *transfer)
     return request->judge != NULL ? request->judge(request->arg, transfer->response, usual) : usual;
 }
 
+static unsigned attempts_of(cb_http *http, const cb_http_request *request)
+{
+    if (request->attempts != 0)
+        return request->attempts;
+    return atomic_load(&http->has_answered) ? ATTEMPTS_AFTER_ANSWER : ATTEMPTS_BEFORE_ANSWER;
+}
+
 static cb_code send_until_answered(cb_http *http, const cb_http_request *request,
                                    cb_http_response *response, cb_error *err)
 {
-    unsigned attempts = request->attempts != 0 ? request->attempts : ATTEMPTS_USUAL;
     size_t into_start = request->into != NULL ? request->into->size : 0;
     size_t header_capacity = 0;
     bool renew = false;
@@ -381,13 +389,15 @@ static cb_code send_until_answered(cb_http *http, const cb_http_request *request
         what = outcome_of(transfer.result);
         if (what != ANSWERED && what != PASSING)
             return fail_attempt(&transfer, what, err);
-        if (what == ANSWERED)
+        if (what == ANSWERED) {
+            atomic_store(&http->has_answered, true);
             verdict = verdict_of(&transfer);
+        }
         if (verdict == CB_HTTP_DONE || (verdict == CB_HTTP_REFRESH && was_renewed))
             return CB_OK;
         renew = verdict == CB_HTTP_REFRESH;
         was_renewed = was_renewed || renew;
-        if (!renew && attempt >= attempts)
+        if (!renew && attempt >= attempts_of(http, request))
             return fail_spent(&transfer, attempt, err);
         atomic_fetch_add(&http->retries, 1);
         if (!renew)
