@@ -24,10 +24,10 @@ LIBRARIES = {
     'libpq': ('libpq-fe.h', 'libpq/'),
 }
 
-# libc and Linux; whatever is neither here nor a library of the table is refused.
+# libc, Linux and the compiler; whatever is neither here nor a library of the table is refused.
 SYSTEM = re.compile(
-    r'^(sys|linux|netinet|arpa|net)/|^('
-    'assert|ctype|dirent|dlfcn|endian|errno|fcntl|fnmatch|ftw|getopt|glob|grp|inttypes|langinfo|limits|locale|malloc|'
+    r'^(sys|linux|asm|netinet|arpa|net)/|^('
+    'assert|ctype|dirent|dlfcn|endian|errno|fcntl|fnmatch|ftw|getopt|glob|grp|immintrin|inttypes|langinfo|limits|locale|malloc|'
     'math|netdb|poll|pthread|pwd|regex|sched|search|semaphore|setjmp|signal|spawn|stdalign|stdarg|stdatomic|'
     'stdbool|stddef|stdint|stdio|stdlib|stdnoreturn|string|strings|termios|time|unistd|wchar|wordexp|utime'
     r')\.h$')
