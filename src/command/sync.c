@@ -375,6 +375,8 @@ static cb_code copy_one(sync *s, const cb_manifest_ref *ref, const cb_manifest *
         .lock_wait_us = s->ctx->settings.lock_wait_us,
         .codec = CB_CODEC_ZSTD,
         .codec_level = -1,
+        /* The one passphrase that both were opened with may be meant for the other. */
+        .is_plain_meant = s->request->to_key_file == NULL && s->request->to_passphrase_file == NULL,
     };
     cb_code code;
 

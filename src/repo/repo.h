@@ -263,6 +263,7 @@ typedef struct cb_session_request {
     bool full;            /* treat every chunk as unknown (but for those put by this session) */
     uint64_t pack_bytes;  /* 0: 32 MiB */
     bool single_threaded; /* no thread of its own: no beats, packs are finished by the caller */
+    bool is_plain_meant;  /* also when a passphrase was given that this repository does not need */
 } cb_session_request;
 
 /*

@@ -62,7 +62,8 @@ struct cb_repo {
     uint8_t id[CB_REPO_ID_BYTES];
     cb_keys *keys; /* NULL: not encrypted */
     cb_config config;
-    cb_hash config_sum; /* of the object, as it was read */
+    cb_hash config_sum;     /* of the object, as it was read */
+    bool has_unused_secret; /* it is not encrypted, though a passphrase was given */
     uint8_t fingerprint_secret[CB_FINGERPRINT_SECRET_BYTES];
     cb_repo_facts facts;
     atomic_uint_least64_t manifest_loads; /* how many manifests were read whole so far */

@@ -379,6 +379,16 @@ cb_code cb_session_open(cb_repo *repo, const cb_session_request *request, cb_ses
     if (!cb_is_name(request->name) && strcmp(request->name, CB_NAME_RECLAIM) != 0 &&
         strcmp(request->name, CB_NAME_REPAIR) != 0)
         return cb_fail(err, CB_USAGE, "'%s' cannot be a name", request->name);
+    if (repo->has_unused_secret && !request->is_plain_meant && request->name[0] != '~') {
+        cb_fail(err, CB_DENIED,
+                "the repository at '%s' is not encrypted, though a passphrase or key was given: "
+                "nothing is stored in it",
+                cb_store_address(repo->store));
+        cb_hint(err,
+                "If it should be encrypted, somebody has exchanged it. If it should not, leave "
+                "the passphrase out.");
+        return err->code;
+    }
     session = calloc(1, sizeof(*session));
     if (session == NULL)
         return cb_fail_memory(err, sizeof(*session));

@@ -389,18 +389,45 @@ static cb_code open_by_passphrase(cb_repo *repo, const cb_unlock *unlock, cb_err
 
 /* ---- both ------------------------------------------------------------------------------- */
 
+/*
+ * A `config` that says "not encrypted" may have been put there by who wants to read the next
+ * backup: whatever still shows that it was another one makes it an error, and a session that would
+ * store data is refused in any case.
+ */
+static cb_code check_plain(cb_repo *repo, const cb_unlock *unlock, cb_error *err)
+{
+    CB_CLEANUP(cb_slot_ids_free) cb_slot_ids list = {0};
+    cb_key_file file;
+    bool is_ours = false;
+    cb_code code = CB_OK;
+
+    repo->has_unused_secret = is_set(unlock->key_file) || is_set(unlock->passphrase_file) ||
+                              is_set(unlock->passphrase_command) || is_set(unlock->passphrase);
+    if (!repo->has_unused_secret)
+        return CB_OK;
+    if (is_set(unlock->key_file)) {
+        code = cb_key_file_read(repo->ctx, unlock->key_file, &file, err);
+        is_ours = code == CB_OK && memcmp(file.repo_id, repo->id, CB_REPO_ID_BYTES) == 0;
+        cb_wipe(&file, sizeof(file));
+    }
+    if (code == CB_OK)
+        code = cb_slot_list(repo->store, &list, err);
+    if (code != CB_OK)
+        return code;
+    if (is_ours || list.count > 0)
+        return config_exchanged(err);
+    cb_event_text(repo->ctx, CB_EVENT_WARNING,
+                  "the repository at '%s' is not encrypted: the passphrase is not used",
+                  cb_store_address(repo->store));
+    return CB_OK;
+}
+
 cb_code cb_repo_unlock(cb_repo *repo, const cb_unlock *unlock, cb_error *err)
 {
     cb_code code;
 
-    if (repo->config.encryption == CB_AEAD_NONE) {
-        if (is_set(unlock->key_file) || is_set(unlock->passphrase_file) ||
-            is_set(unlock->passphrase_command) || is_set(unlock->passphrase))
-            cb_event_text(repo->ctx, CB_EVENT_WARNING,
-                          "the repository at '%s' is not encrypted: the passphrase is not used",
-                          cb_store_address(repo->store));
-        return CB_OK;
-    }
+    if (repo->config.encryption == CB_AEAD_NONE)
+        return check_plain(repo, unlock, err);
     code = is_set(unlock->key_file) ? open_by_file(repo, unlock->key_file, err)
                                     : open_by_passphrase(repo, unlock, err);
     if (code == CB_OK &&

@@ -989,7 +989,45 @@ static void test_plain_with_passphrase(void **state)
     assert_int_equal(p->warnings, 1);
     assert_non_null(strstr(p->warning, "not encrypted"));
     assert_false(cb_repo_facts_of(repo)->encrypted);
+    {
+        fixture_shape shape = shape_of("main", 1);
+
+        assert_code(CB_DENIED, fixture_backup(repo, &shape, NULL, &err));
+    }
     cb_repo_close(repo);
+}
+
+/* Nor is anything stored where somebody has put the `config` of a plain one. */
+static void test_plain_config(void **state)
+{
+    place *p = *state;
+    CB_CLEANUP(cb_buf_free) cb_buf payload = {0};
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    cb_config plain = {.created_us = 1};
+    cb_unlock words = {.passphrase = FIXTURE_PASSPHRASE};
+    cb_unlock file = {0};
+    char path[300], id[17], key[CB_KEY_MAX];
+    cb_repo *repo;
+    cb_error err = {0};
+
+    make_key_file(p, path, id);
+    file.key_file = path;
+    assert_ok(cb_repo_open_with(p->ctx, p->store, &file, &repo, &err));
+    assert_ok(cb_config_render(&plain, &payload, &err));
+    assert_ok(cb_object_build(repo->id, CB_OBJECT_CONFIG, CB_CONFIG_KEY, cb_buf_bytes(&payload),
+                              &raw, &err));
+    repo->store = NULL; /* still ours */
+    cb_repo_close(repo);
+    write_raw(p, CB_CONFIG_KEY, cb_buf_bytes(&raw));
+    assert_code(CB_CORRUPT, cb_repo_open_with(p->ctx, p->store, &words, &repo, &err));
+    assert_non_null(strstr(err.message, "exchanged"));
+    err = (cb_error){0};
+    while (fixture_count(p->store, "key/") > 0) {
+        fixture_key(p->store, "key/", 0, key);
+        assert_ok(cb_store_remove(p->store, key, &err));
+    }
+    assert_code(CB_CORRUPT, cb_repo_open_with(p->ctx, p->store, &file, &repo, &err));
+    assert_non_null(strstr(err.message, "exchanged"));
 }
 
 int main(void)
@@ -1016,6 +1054,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_put_back, begin, end),
         cmocka_unit_test_setup_teardown(test_crash_while_making, begin, end),
         cmocka_unit_test_setup_teardown(test_plain_with_passphrase, begin, end),
+        cmocka_unit_test_setup_teardown(test_plain_config, begin, end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
