@@ -307,7 +307,7 @@ def test_an_interrupted_backup_resumes(remote, tmp_path, large, proxy, at_the_en
     process.wait(60)
     assert process.returncode == KILLED and cb.labels() == []
     stored = sum(len(remote.get(key)) for key in remote.keys("pack"))
-    assert stored > 1_000_000, "it was killed before anything was stored"
+    assert stored > 1_000_000 or not at_the_end, "it was killed before anything was stored"
 
     fault.script()
     again = cb("backup", f"dir:{large}", "--lock-wait", 20).json
