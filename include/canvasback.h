@@ -211,6 +211,8 @@ typedef struct cb_backup_info {
     size_t tag_count;
     const char *source, *host; /* where it came from */
     int64_t locked_until_us;   /* object lock covers all it needs until then; 0 none; show only */
+    bool is_sealed; /* a write-only key cannot read it: name, label and `started_us` alone are known
+                     */
 } cb_backup_info;
 
 typedef struct cb_list_result {

@@ -261,6 +261,7 @@ static object backup_object(const cb_backup_info *backup)
     set_pairs(&self, "tags", backup->tags, backup->tag_count);
     set_text(&self, "source", backup->source);
     set_text(&self, "host", backup->host);
+    set_bool(&self, "sealed", backup->is_sealed);
     return self;
 }
 
@@ -557,6 +558,7 @@ static object view_object(const cb_name_view *view, int64_t now_us)
     set_span(&self, "seconds", newest ? newest->started_us : 0, newest ? newest->finished_us : 0);
     set_time(&self, "verified", view->verified_us);
     set_number(&self, "unverified_backups", view->count - view->verified_count);
+    set_bool(&self, "sealed", newest && newest->is_sealed);
     return self;
 }
 

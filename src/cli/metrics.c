@@ -17,6 +17,12 @@ static double seconds(int64_t us)
     return (double)us / 1e6;
 }
 
+/* With a write-only key there are backups that say no more than when they were begun. */
+static bool is_known(const cb_name_view *view)
+{
+    return view->newest && !view->newest->is_sealed;
+}
+
 static bool backups(const cb_name_view *view, int64_t now_us, double *out)
 {
     (void)now_us;
@@ -44,7 +50,7 @@ static bool duration(const cb_name_view *view, int64_t now_us, double *out)
     const cb_backup_info *newest = view->newest;
 
     (void)now_us;
-    if (!newest || newest->finished_us < newest->started_us)
+    if (!is_known(view) || newest->finished_us < newest->started_us)
         return false;
     *out = seconds(newest->finished_us - newest->started_us);
     return true;
@@ -53,33 +59,33 @@ static bool duration(const cb_name_view *view, int64_t now_us, double *out)
 static bool source_bytes(const cb_name_view *view, int64_t now_us, double *out)
 {
     (void)now_us;
-    if (view->newest)
+    if (is_known(view))
         *out = (double)view->newest->source_bytes;
-    return view->newest != NULL;
+    return is_known(view);
 }
 
 static bool new_bytes(const cb_name_view *view, int64_t now_us, double *out)
 {
     (void)now_us;
-    if (view->newest)
+    if (is_known(view))
         *out = (double)view->newest->new_bytes;
-    return view->newest != NULL;
+    return is_known(view);
 }
 
 static bool stored_bytes(const cb_name_view *view, int64_t now_us, double *out)
 {
     (void)now_us;
-    if (view->newest)
+    if (is_known(view))
         *out = (double)view->newest->stored_bytes;
-    return view->newest != NULL;
+    return is_known(view);
 }
 
 static bool damaged(const cb_name_view *view, int64_t now_us, double *out)
 {
     (void)now_us;
-    if (view->newest)
+    if (is_known(view))
         *out = (double)view->newest->damaged;
-    return view->newest != NULL;
+    return is_known(view);
 }
 
 static bool verified(const cb_name_view *view, int64_t now_us, double *out)
@@ -93,7 +99,7 @@ static bool unverified(const cb_name_view *view, int64_t now_us, double *out)
 {
     (void)now_us;
     *out = (double)(view->count - view->verified_count);
-    return true;
+    return !view->newest || !view->newest->is_sealed;
 }
 
 static const struct {

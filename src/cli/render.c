@@ -88,6 +88,25 @@ cb_code cb_render_backup(const cb_backup_result *result, const char *options, cb
 
 /* ---- list --------------------------------------------------------------------------------- */
 
+/* Of a backup that a write-only key cannot read only name and label are known. */
+static cb_code sealed_row(cb_table *table, const cb_backup_info *backup, int64_t now_us,
+                          cb_error *err)
+{
+    enum { UNKNOWN_BEHIND_AGE = 5 };
+    char age[CB_AGE_TEXT_MAX] = "-";
+    cb_code code = cb_table_cell(table, err, "%s@%s", backup->name, backup->label);
+
+    if (backup->started_us != 0)
+        cb_format_age(backup->started_us, now_us, age);
+    if (code == CB_OK)
+        code = cb_table_cell(table, err, "-");
+    if (code == CB_OK)
+        code = cb_table_cell(table, err, "%s", age);
+    for (int i = 0; i < UNKNOWN_BEHIND_AGE && code == CB_OK; i++)
+        code = cb_table_cell(table, err, "-");
+    return code;
+}
+
 static cb_code list_row(cb_table *table, const cb_backup_info *backup, int64_t now_us,
                         cb_error *err)
 {
@@ -97,6 +116,8 @@ static cb_code list_row(cb_table *table, const cb_backup_info *backup, int64_t n
     char ratio[CB_RATIO_TEXT_MAX];
     cb_code code;
 
+    if (backup->is_sealed)
+        return sealed_row(table, backup, now_us, err);
     if (backup->verified_us != 0)
         cb_format_age(backup->verified_us, now_us, verified);
     code = cb_table_cell(table, err, "%s@%s", backup->name, backup->label);

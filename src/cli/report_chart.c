@@ -46,7 +46,8 @@ static void put_mark(cb_page *page, const cb_backup_info *backup, double x)
 
     cb_page_put(page, "<path d=\"M%.1f%s><title>%s, %s, %s</title></path>", x, looks[kind].path,
                 cb_format_local(cb_backup_point(backup), point),
-                cb_format_size(backup->source_bytes, size), looks[kind].words);
+                backup->is_sealed ? "size not known" : cb_format_size(backup->source_bytes, size),
+                backup->is_sealed ? "sealed" : looks[kind].words);
 }
 
 /* The marks of one kind: the newest of them is enough at one place. */

@@ -244,6 +244,12 @@ static void put_failed_runs(cb_page *page, const cb_overview *overview)
 
 /* ---- each name ---------------------------------------------------------------------------- */
 
+static const char *size_of(const cb_backup_info *backup, uint64_t bytes,
+                           char text[CB_SIZE_TEXT_MAX])
+{
+    return backup->is_sealed ? "-" : cb_format_size(bytes, text);
+}
+
 static void put_backup_row(cb_page *page, const cb_backup_info *backup, int64_t now_us)
 {
     char text[CB_SIZE_TEXT_MAX];
@@ -255,13 +261,15 @@ static void put_backup_row(cb_page *page, const cb_backup_info *backup, int64_t 
     cell(page, "Age");
     cb_page_put(page, "%s", cb_format_age(cb_backup_point(backup), now_us, age));
     cell(page, "Size");
-    cb_page_put(page, "%s", cb_format_size(backup->source_bytes, text));
+    cb_page_put(page, "%s", size_of(backup, backup->source_bytes, text));
     cell(page, "New");
-    cb_page_put(page, "%s", cb_format_size(backup->new_bytes, text));
+    cb_page_put(page, "%s", size_of(backup, backup->new_bytes, text));
     cell(page, "Stored");
-    cb_page_put(page, "%s", cb_format_size(backup->stored_bytes, text));
+    cb_page_put(page, "%s", size_of(backup, backup->stored_bytes, text));
     cell(page, "Verified");
-    if (backup->verified_us != 0)
+    if (backup->is_sealed)
+        cb_page_put(page, "-");
+    else if (backup->verified_us != 0)
         cb_page_put(page, "%s ago", cb_format_age(backup->verified_us, now_us, age));
     else
         cb_page_put(page, "never");
@@ -296,9 +304,13 @@ static void put_name(cb_page *page, const cb_name_view *view, int64_t from_us, i
     cb_page_put(page, "<div class=\"card\"><h3>");
     cb_page_text(page, view->name);
     cb_page_put(page, "</h3><p class=\"dim\">");
-    cb_page_text(page, newest->kind ? newest->kind : "");
-    cb_page_put(page, ", %s, from ", cb_format_size(newest->source_bytes, size));
-    cb_page_text(page, newest->source ? newest->source : "");
+    if (newest->is_sealed) {
+        cb_page_put(page, "a write-only key cannot read what it holds");
+    } else {
+        cb_page_text(page, newest->kind ? newest->kind : "");
+        cb_page_put(page, ", %s, from ", cb_format_size(newest->source_bytes, size));
+        cb_page_text(page, newest->source ? newest->source : "");
+    }
     if (newest->host && *newest->host) {
         cb_page_put(page, " on ");
         cb_page_text(page, newest->host);
@@ -332,10 +344,13 @@ static void put_proof(cb_page *page, const cb_overview *overview)
         if (view->verified_us != 0)
             cb_page_put(page, "%s ago", cb_format_age(view->verified_us, overview->now_us, age));
         else
-            cb_page_put(page, "never");
+            cb_page_put(page, view->newest->is_sealed ? "not known" : "never");
         cell(page, "Never verified");
-        cb_page_put(page, "%llu of %zu", (unsigned long long)(view->count - view->verified_count),
-                    view->count);
+        if (view->newest->is_sealed)
+            cb_page_put(page, "not known");
+        else
+            cb_page_put(page, "%llu of %zu",
+                        (unsigned long long)(view->count - view->verified_count), view->count);
         cell(page, "Locked until");
         if (view->locked_until_us > overview->now_us)
             cb_page_time(page, view->locked_until_us);
@@ -368,6 +383,11 @@ static void put_repository(cb_page *page, const cb_overview *overview, int64_t f
         all += overview->list->backups[i].source_bytes;
         fresh += overview->list->backups[i].new_bytes;
         stored += overview->list->backups[i].stored_bytes;
+    }
+    if (overview->list->count > 0 && overview->list->backups[0].is_sealed) {
+        cb_page_put(page, "<h2>The repository</h2>\n<p>It takes %s now and is encrypted.</p>\n",
+                    cb_format_size(overview->repo->stored_bytes, size));
+        return;
     }
     cb_page_put(page, "<h2>How much is shared</h2>\n");
     put_bar(page, "All backups, each as a whole", all, all);

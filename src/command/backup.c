@@ -350,7 +350,6 @@ static cb_code describe_manifest(backup *b, const cb_source_facts *facts, uint64
     into->source = b->source->address;
     into->version = CB_VERSION;
     into->point_us = facts->point_us;
-    into->finished_us = cb_now_us(b->ctx);
     into->source_bytes = facts->source_bytes;
     into->read_bytes = read_bytes;
     into->passes = facts->passes;

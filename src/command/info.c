@@ -6,6 +6,7 @@
 #include "base/array.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 static cb_code copy_pairs(cb_arena *arena, const cb_pair *from, size_t count, const cb_pair **out,
                           cb_error *err)
@@ -77,6 +78,32 @@ static cb_code no_such_name(const char *name, cb_error *err)
     return err->code;
 }
 
+/* What the name of a manifest tells those who may not read it; the label is its start in UTC. */
+static cb_code fill_sealed(const cb_manifest_ref *ref, cb_arena *arena, cb_backup_info *out,
+                           cb_error *err)
+{
+    struct tm start = {0};
+    cb_code code = cb_arena_text(arena, ref->name, &out->name, err);
+
+    out->is_sealed = true;
+    if (strptime(ref->label, "%Y%m%d-%H%M%S", &start) != NULL)
+        out->started_us = (int64_t)timegm(&start) * 1000000;
+    return code == CB_OK ? cb_arena_text(arena, ref->label, &out->label, err) : code;
+}
+
+static cb_code fill_list_sealed(const cb_manifest_ref *refs, size_t count, owned_list *list,
+                                cb_error *err)
+{
+    cb_backup_info *infos;
+    cb_code code = cb_arena_alloc(&list->arena, (count + 1) * sizeof(*infos), &infos, err);
+
+    for (size_t i = 0; code == CB_OK && i < count; i++)
+        code = fill_sealed(&refs[i], &list->arena, &infos[i], err);
+    list->public.backups = infos;
+    list->public.count = code == CB_OK ? count : 0;
+    return code;
+}
+
 static cb_code fill_list(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t count,
                          owned_list *list, cb_error *err)
 {
@@ -134,7 +161,8 @@ cb_code cb_list(cb_ctx *ctx, const char *name, cb_list_result **out, cb_error *e
     list = calloc(1, sizeof(*list));
     if (list == NULL)
         return cb_fail_memory(err, sizeof(*list));
-    code = fill_list(ctx, repo, refs, count, list, err);
+    code = cb_repo_facts_of(repo)->can_read ? fill_list(ctx, repo, refs, count, list, err)
+                                            : fill_list_sealed(refs, count, list, err);
     if (code != CB_OK) {
         cb_list_result_free(&list->public);
         return code;

@@ -132,6 +132,8 @@ static void fill_manifest(cb_session *session, cb_manifest *manifest)
     manifest->stored_bytes = counts.stored_bytes;
     if (manifest->kind == NULL)
         manifest->kind = "unknown";
+    if (manifest->finished_us == 0) /* all but itself lies in the store now */
+        manifest->finished_us = cb_now_us(session->repo->ctx);
 }
 
 /* Is what lies there byte for byte what we sent? That can be told without being able to read it. */

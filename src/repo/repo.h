@@ -311,7 +311,8 @@ CB_MUST_USE cb_code cb_session_adopt_items(cb_session *session, const cb_manifes
 
 /*
  * Finish packs and index, then create the manifest: the commit. Fills name, label, number,
- * item_chunks, new/stored counters of *manifest from the session. Then ends the session.
+ * item_chunks, new/stored counters of *manifest from the session, and finished_us if it is 0.
+ * Then ends the session.
  * Errors: CB_RETRY when the session was declared dead meanwhile: start over, once; packs stay
  * useful.
  */
@@ -376,6 +377,14 @@ typedef struct cb_reclaim_result {
  */
 CB_MUST_USE cb_code cb_repo_reclaim(cb_repo *repo, int64_t wait_us, cb_reclaim_result *out,
                                     cb_error *err);
+
+/*
+ * In a store that keeps versions: undo what others did to the objects of a repository, which needs
+ * not be readable for it. What was replaced gets its first version back, what was removed although
+ * it is locked returns. *count: how many. Stores without versions: nothing to do.
+ */
+CB_MUST_USE cb_code cb_repo_bring_back(cb_ctx *ctx, cb_store *store, uint64_t *count,
+                                       cb_error *err);
 
 /* Rebuild the index from the packs' footers; counts packs and chunks. Damaged packs are reported
    through `visit` and left out. */

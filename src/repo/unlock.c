@@ -118,7 +118,11 @@ static cb_code no_passphrase(const char *address, bool new_one, cb_error *err)
     else
         cb_fail(err, CB_USAGE, "the repository at '%s' is encrypted and no passphrase was given",
                 address);
-    cb_hint(err, "Say where it is with --passphrase-file FILE or --passphrase-command COMMAND.");
+    if (new_one)
+        cb_hint(err, "Say where it is with --new-passphrase-file FILE.");
+    else
+        cb_hint(err, "Say where it is with --passphrase-file FILE or --passphrase-command "
+                     "COMMAND.");
     return err->code;
 }
 

@@ -91,6 +91,22 @@ def test_locks_are_extended_in_time(town):
     assert town.owner("show", "later").json["locked_until"] > before
 
 
+def test_the_host_sees_what_there_is(town):
+    """By name, label and time; what only the owner can read is not known, and not an error."""
+    listed = town.host("list").json
+    assert [backup["label"] for backup in listed] == list(town.labels)
+    owned = town.owner("list").json
+    for sealed, backup in zip(listed, owned):
+        assert sealed["sealed"] and not backup["sealed"]
+        assert sealed["name"] == backup["name"] and sealed["started"][:19] == backup["started"][:19]
+        assert sealed["kind"] is None and sealed["source"] is None and sealed["verified"] is None
+    table = town.host.run("list", "db")
+    assert table.code == DONE and table.err == "" and f"db@{list(town.labels)[0]}" in table.out
+    metrics = town.host.run("metrics")
+    assert metrics.code == DONE and "canvasback_backup_last_timestamp_seconds{" in metrics.out
+    assert "canvasback_backup_source_bytes{" not in metrics.out
+
+
 def test_what_an_intruder_can_read(town):
     """Nothing, with the program or without."""
     target = town.folder / "stolen.duckdb"
