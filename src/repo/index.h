@@ -76,7 +76,7 @@ typedef struct cb_index {
     size_t object_count;
     size_t object_capacity;
     struct cb_index_base *base; /* index_cache.h; NULL: `entries` are all there are */
-    bool packs_are_listed;      /* else packs that objects name are taken to exist */
+    bool packs_are_listed;      /* all of them, and those that no object names were read */
 } cb_index;
 
 void cb_index_free(cb_index *index);

@@ -9,8 +9,12 @@
 #include "repo/index_cache.h"
 #include "repo/repo_internal.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
 
+#include "base/file.h"
 #include "base/pool.h"
 
 enum {
@@ -20,6 +24,8 @@ enum {
     SMALL_ENTRIES = 1 << 12, /* beside a base: not worth writing it anew */
     LEFTOVERS_MAX = 1 << 17,
     LEFTOVER_PACKS = 1 << 12,
+    FEW_PACKS = 2000, /* a listing costs two requests */
+    LISTED_SECONDS = 24 * 3600,
 };
 
 /* ---- what one object says ----------------------------------------------------------------- */
@@ -285,28 +291,103 @@ static bool has_damage(const cb_index *index)
     return false;
 }
 
-/*
- * Packs after the objects: what an object names exists by then, unless it was removed. A listing
- * costs a remote store a request for each thousand of packs, so there what objects name is taken
- * to exist (doomed packs are excluded by their lists, and who misses one asks for the listing),
- * and of what they do not name only the packs of our name's dead runs are looked for.
- */
-static cb_code take_listing(cb_repo *repo, cb_error *err)
+static size_t count_indexed(const cb_index *index)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < index->pack_count; i++)
+        count += index->packs[i].indexed;
+    return count;
+}
+
+/* When this machine last listed all packs of a large remote repository: the time of an empty file.
+   False: there is no place for it. */
+static bool note_path(cb_repo *repo, char path[CB_PATH_MAX])
+{
+    const char *folder = cb_fetch_folder(repo);
+    cb_error quiet = {0};
+
+    return folder != NULL && cb_path_join(folder, "listed", path, &quiet) == CB_OK;
+}
+
+static bool was_listed_today(cb_repo *repo)
+{
+    char path[CB_PATH_MAX];
+    struct stat at;
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return note_path(repo, path) && stat(path, &at) == 0 && at.st_mtim.tv_sec <= now.tv_sec &&
+           now.tv_sec - at.st_mtim.tv_sec < LISTED_SECONDS;
+}
+
+static void note_listed(cb_repo *repo)
+{
+    char path[CB_PATH_MAX];
+    CB_CLEANUP(cb_fd_close) int fd = -1;
+    cb_error quiet = {0};
+
+    if (note_path(repo, path) && cb_file_open(path, O_WRONLY | O_CREAT, 0600, &fd, &quiet) == CB_OK)
+        cb_ignore(futimens(fd, NULL) == 0 ? CB_OK : CB_IO); /* then it is listed again */
+}
+
+static bool is_orphan(const cb_repo *repo, const uint8_t *pack)
+{
+    for (size_t i = 0; i < repo->orphan_count; i++)
+        if (memcmp(pack, repo->orphans[i], sizeof(*repo->orphans)) == 0)
+            return true;
+    return false;
+}
+
+/* Packs in no object are of runs at work elsewhere, whose footers are not ours to read, or of dead
+   runs of our name. */
+static cb_code take_short_listing(cb_repo *repo, cb_error *err)
 {
     cb_index *index = &repo->index;
+    cb_code code = cb_store_list(repo->store, "pack/", see_pack, index, err);
+
+    for (size_t i = 0; i < index->pack_count; i++)
+        index->packs[i].exists &= index->packs[i].indexed || is_orphan(repo, index->packs[i].id);
+    return code;
+}
+
+static cb_code take_orphans(cb_repo *repo, cb_error *err)
+{
     cb_code code = CB_OK;
 
-    index->packs_are_listed = repo->lists_packs || has_damage(index);
-    if (index->packs_are_listed)
-        return cb_store_list(repo->store, "pack/", see_pack, index, err);
-    for (size_t i = 0; i < index->pack_count; i++)
-        index->packs[i].exists = index->packs[i].indexed;
     for (size_t i = 0; i < repo->orphan_count && code == CB_OK; i++) {
         char prefix[CB_KEY_MAX];
 
         code = cb_store_list(repo->store, cb_key_session_packs(prefix, repo->orphans[i]), see_pack,
-                             index, err);
+                             &repo->index, err);
     }
+    return code;
+}
+
+/*
+ * Packs after the objects: what an object names exists by then, unless it was removed or lost. A
+ * listing costs a remote store a request for each thousand of packs. So where they are many it is
+ * made once a day: until then what objects name is taken to exist (doomed packs are excluded by
+ * their lists, and who misses one asks for the listing).
+ */
+static cb_code take_listing(cb_repo *repo, cb_error *err)
+{
+    cb_index *index = &repo->index;
+    bool is_large = count_indexed(index) > FEW_PACKS;
+    cb_code code;
+
+    index->packs_are_listed = repo->lists_packs || has_damage(index);
+    if (!index->packs_are_listed && is_large && was_listed_today(repo)) {
+        for (size_t i = 0; i < index->pack_count; i++)
+            index->packs[i].exists = index->packs[i].indexed;
+        return take_orphans(repo, err);
+    }
+    if (index->packs_are_listed)
+        code = cb_store_list(repo->store, "pack/", see_pack, index, err);
+    else
+        code = take_short_listing(repo, err);
+    if (code == CB_OK && is_large && repo->is_remote)
+        note_listed(repo);
     return code;
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "count_store.h"
@@ -152,13 +153,13 @@ static void test_backups(void **state)
     place *p = *state;
 
     back_up(p, 0, 20);
-    /* config, name (2), sessions (2), open, lists, manifests, index, 5 packs, pages, index,
-       manifest, end */
+    /* config, name (2), sessions (2), open, lists, manifests, index, packs, 5 packs, pages,
+       index, manifest, end */
     assert_in_range(cb_count_requests(&p->count), 15, 20);
     back_up(p, 1, 20);
-    assert_in_range(cb_count_requests(&p->count), 8, 13);
+    assert_in_range(cb_count_requests(&p->count), 8, 14);
     back_up(p, 2, 20);
-    assert_in_range(cb_count_requests(&p->count), 8, 13);
+    assert_in_range(cb_count_requests(&p->count), 8, 14);
     back_up_unchanged(p);
     assert_in_range(cb_count_requests(&p->count), 5, 9);
 }
@@ -179,7 +180,7 @@ static void test_merge(void **state)
             sum += requests;
         }
     }
-    assert_in_range(most, 8, 13 + 1 + 1 + 8);
+    assert_in_range(most, 8, 14 + 1 + 1 + 8);
     assert_in_range(sum / 19, 8, 15);
     assert_true(fixture_count(p->memory, "index/") <= 8);
     restore_all(p);
@@ -377,6 +378,75 @@ static void test_stale_cache(void **state)
     restore_all(p);
     remove_cache(p);
     restore_all(p);
+}
+
+/* A pack that the store has lost is not relied upon: its chunks are stored again. */
+static void test_lost_pack(void **state)
+{
+    place *p = *state;
+    char key[CB_KEY_MAX];
+    cb_error err = {0};
+
+    back_up(p, 0, 20);
+    back_up(p, 1, 20);
+    fixture_key(p->memory, "pack/", 1, key);
+    assert_ok(cb_store_remove(p->memory, key, &err));
+    fixture_key(p->memory, "pack/", 3, key);
+    assert_ok(cb_store_remove(p->memory, key, &err));
+    back_up(p, 1, 20);
+    back_up(p, 0, 20); /* each chunk is put, so each that is gone is stored */
+    restore_all(p);
+    assert_in_range(cb_count_requests(&p->count), 1, 60);
+}
+
+static cb_repo *loaded(place *p)
+{
+    cb_error err = {0};
+    cb_repo *repo = open_repo(p);
+
+    assert_ok(cb_repo_load_index(repo, &err));
+    return repo;
+}
+
+static unsigned lists_of_a_load(place *p)
+{
+    cb_repo *repo = loaded(p);
+    unsigned lists = p->count.lists;
+
+    cb_repo_close(repo);
+    return lists;
+}
+
+/* More packs than two requests list: once a day is enough. */
+static void test_many_packs(void **state)
+{
+    place *p = *state;
+    cb_index_builder builder = {0};
+    uint8_t session[CB_SESSION_ID_BYTES] = {7};
+    uint8_t id[CB_PACK_ID_BYTES];
+    cb_error err = {0};
+    cb_repo *repo = open_repo(p);
+    char path[CB_PATH_MAX];
+    struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, {.tv_nsec = UTIME_NOW}};
+
+    for (uint32_t i = 0; i < 2500; i++) {
+        cb_pack_entry entry = {.offset = 64, .stored_bytes = 5, .raw_bytes = 5};
+
+        memset(entry.id.bytes, 1, sizeof(entry.id.bytes));
+        memcpy(entry.id.bytes, &i, sizeof(i));
+        memcpy(id, entry.id.bytes, sizeof(id));
+        assert_ok(cb_index_builder_add(&builder, id, CB_PACK_DATA, NULL, &entry, 1, &err));
+    }
+    assert_ok(cb_index_object_write(repo, session, &builder, id, &err));
+    cb_index_builder_free(&builder);
+    assert_true(snprintf(path, sizeof(path), "%s/listed", cb_fetch_folder(repo)) > 0);
+    cb_repo_close(repo);
+    assert_int_equal(lists_of_a_load(p), 2); /* index/ and pack/ */
+    assert_int_equal(lists_of_a_load(p), 1);
+    times[1] = (struct timespec){.tv_sec = time(NULL) - 25 * 3600};
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    assert_int_equal(lists_of_a_load(p), 2);
+    assert_int_equal(lists_of_a_load(p), 1);
 }
 
 /* ---- put back to an earlier state ----------------------------------------------------------- */
@@ -596,6 +666,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_damaged_cache, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_cache, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_stale_cache, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_lost_pack, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_many_packs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_put_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_put_back_verdict, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_changed_base, set_up, tear_down),
