@@ -161,11 +161,16 @@ static cb_code take_handle(cb_http *http, CURL **out, cb_error *err)
     return *out != NULL ? CB_OK : cb_fail_memory(err, sizeof(*http));
 }
 
-static void return_handle(cb_http *http, CURL *easy)
+/* A handle that failed may not take settings any more, as libcurl 7.88 after an unknown host. */
+static void return_handle(cb_http *http, CURL *easy, bool is_good)
 {
     cb_error ignored;
     cb_code code = CB_OK;
 
+    if (!is_good) {
+        curl_easy_cleanup(easy);
+        return;
+    }
     curl_easy_reset(easy); /* forgets keys, too */
     pthread_mutex_lock(&http->lock);
     if (http->idle_count == http->idle_capacity)
@@ -236,7 +241,7 @@ cb_code cb_http_run(cb_http *http, cb_transfer *transfer, const cb_http_headers 
         hand_over(http, transfer);
         pthread_cond_destroy(&transfer->done);
     }
-    return_handle(http, transfer->easy);
+    return_handle(http, transfer->easy, code == CB_OK && transfer->result == CURLE_OK);
     transfer->easy = NULL;
     return code;
 }

@@ -226,6 +226,10 @@ static void test_nobody_there(void **state)
     assert_non_null(strstr(self.err.message, "cannot reach 127.0.0.1:"));
     assert_null(strstr(self.err.message, "querysecret"));
     assert_true(self.err.hint[0] != '\0');
+    request.url = "http://nobody.invalid:1/"; /* each attempt looks the name up again */
+    assert_int_equal(send_it(&self, &request), CB_RETRY);
+    assert_non_null(strstr(self.err.message, "cannot reach nobody.invalid:1: "));
+    assert_int_equal(self.response.attempts, 3);
     request.url = "nonsense://x/y";
     assert_int_equal(send_it(&self, &request), CB_USAGE);
     http_server_start(&self.server, steps_, 1);
