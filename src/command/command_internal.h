@@ -28,6 +28,10 @@ CB_MUST_USE cb_code cb_command_open(cb_ctx *ctx, cb_open_mode mode, cb_repo **ou
 CB_MUST_USE cb_code cb_command_open_at(cb_ctx *ctx, const char *address, const cb_unlock *unlock,
                                        cb_open_mode mode, cb_repo **out, bool *made, cb_error *err);
 
+/* Remove the parts of uploads that were given up more than a day ago; how many. Who may not, leaves
+   them there: a debug event says so. */
+uint64_t cb_command_clear_uploads(cb_ctx *ctx, cb_repo *repo);
+
 void cb_repo_cleanup(cb_repo **repo); /* for CB_CLEANUP */
 void cb_manifest_cleanup(cb_manifest **manifest);
 void cb_source_cleanup(cb_source **source);

@@ -43,7 +43,7 @@ static cb_code collect(cover *c, const cb_manifest_ref *refs, size_t count, cb_e
     cb_store *store = cb_repo_store(c->repo);
     size_t pack_count = 0;
     char key[CB_KEY_MAX];
-    cb_code code = add_key(c, "config", err);
+    cb_code code = cb_store_list(store, "config", add_object, c, err);
 
     if (code == CB_OK && cb_repo_facts_of(c->repo)->encrypted)
         code = cb_store_list(store, "key/", add_object, c, err);
@@ -53,8 +53,9 @@ static cb_code collect(cover *c, const cb_manifest_ref *refs, size_t count, cb_e
         cb_manifest_object(c->repo, &refs[i], key);
         code = add_key(c, key, err);
     }
-    if (code == CB_OK)
-        code = cb_audit_packs(c->ctx, c->repo, refs, count, &packs, &pack_count, err);
+    if (code != CB_OK || !cb_repo_facts_of(c->repo)->can_read)
+        return code; /* who cannot read a backup cannot know which packs it shares */
+    code = cb_audit_packs(c->ctx, c->repo, refs, count, &packs, &pack_count, err);
     for (size_t i = 0; code == CB_OK && i < pack_count; i++)
         code = add_key(c, packs[i], err);
     return code;
@@ -162,11 +163,9 @@ void cb_cover_extend(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, si
 
     if (lock_for_us <= 0 || count == 0)
         return;
-    if (!cb_repo_facts_of(repo)->can_read) { /* cannot know what it needs; expire sees to it */
+    if (!cb_repo_facts_of(repo)->can_read) /* expire, where more is known, sees to it */
         cb_event_text(ctx, CB_EVENT_DEBUG,
                       "locks of what older backups share are not extended here");
-        return;
-    }
     code = collect(&c, refs, count, &err);
     if (code == CB_OK)
         code = visit_all(&c, &err);

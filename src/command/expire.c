@@ -17,6 +17,7 @@ typedef struct owned_expire {
 typedef struct candidate_ref {
     cb_manifest_ref ref;
     cb_candidate candidate;
+    bool is_locked; /* kept for no other reason */
 } candidate_ref;
 
 /* *loaded: how many are there still; another expire may run beside us. */
@@ -70,6 +71,40 @@ static cb_code decide(const cb_expire_request *request, candidate_ref *all, size
     return code;
 }
 
+/* What is locked stays: the store would keep it anyway, and a removal of something locked is known
+   to be none of ours. */
+static cb_code keep_locked(cb_ctx *ctx, cb_repo *repo, candidate_ref *all, cb_expire_entry *entries,
+                           size_t count, cb_arena *arena, cb_error *err)
+{
+    cb_store *store = cb_repo_store(repo);
+    int64_t now_us;
+    cb_code code = cb_store_now(store, &now_us, err);
+
+    for (size_t i = 0; code == CB_OK && i < count; i++) {
+        char key[CB_KEY_MAX];
+        char until[CB_TIME_TEXT_MAX];
+        int64_t until_us = 0;
+
+        if (entries[i].kept)
+            continue;
+        code = cb_check_cancel(ctx, err);
+        cb_manifest_object(repo, &all[i].ref, key);
+        if (code == CB_OK)
+            code = cb_store_retained(store, key, &until_us, err);
+        if (code == CB_NOT_FOUND) { /* another expire was quicker */
+            cb_error_clear(err);
+            code = CB_OK;
+        }
+        if (code != CB_OK || until_us <= now_us)
+            continue;
+        entries[i].kept = true;
+        all[i].is_locked = true;
+        code = cb_arena_format(arena, &entries[i].why, err, "locked until %s",
+                               cb_format_local(until_us, until));
+    }
+    return code;
+}
+
 static cb_code remove_them(cb_ctx *ctx, cb_repo *repo, const candidate_ref *all,
                            const cb_expire_entry *entries, size_t count, cb_error *err)
 {
@@ -84,7 +119,7 @@ static cb_code remove_them(cb_ctx *ctx, cb_repo *repo, const candidate_ref *all,
     return CB_OK;
 }
 
-/* What is kept stays locked. */
+/* What a rule keeps stays locked. */
 static void extend_kept(cb_ctx *ctx, cb_repo *repo, const candidate_ref *all,
                         const cb_expire_entry *entries, size_t count)
 {
@@ -96,7 +131,7 @@ static void extend_kept(cb_ctx *ctx, cb_repo *repo, const candidate_ref *all,
         return;
     }
     for (size_t i = 0; i < count; i++)
-        if (entries[i].kept)
+        if (entries[i].kept && !all[i].is_locked)
             kept[kept_count++] = all[i].ref;
     cb_cover_extend(ctx, repo, kept, kept_count);
 }
@@ -107,6 +142,7 @@ static cb_code reclaim(cb_ctx *ctx, cb_repo *repo, owned_expire *result, cb_erro
     cb_code code;
 
     cb_event_text(ctx, CB_EVENT_PHASE, "giving back the space");
+    (void)cb_command_clear_uploads(ctx, repo);
     code = cb_repo_reclaim(repo, ctx->settings.lock_wait_us, &reclaimed, err);
     result->public.freed_bytes = reclaimed.freed_bytes;
     if (code == CB_OK && reclaimed.pending[0] != '\0')
@@ -147,6 +183,8 @@ static cb_code run(cb_ctx *ctx, const cb_expire_request *request, owned_expire *
     }
     result->public.entries = entries;
     result->public.count = count;
+    if (code == CB_OK)
+        code = keep_locked(ctx, repo, all, entries, count, &result->arena, err);
     if (code == CB_OK && !request->dry_run) {
         code = remove_them(ctx, repo, all, entries, count, err);
         if (code == CB_OK)

@@ -163,6 +163,8 @@ cb_code cb_command_open_at(cb_ctx *ctx, const char *address, const cb_unlock *un
         err->in_repository = true;
         return err->code;
     }
+    if (code == CB_CORRUPT)
+        cb_hint(err, "Run 'canvasback repair' with the same settings; doc/recovery.md says more.");
     if (code != CB_OK)
         return cb_context(err, "repository '%.*s'", shown, address);
     if (made != NULL)
@@ -209,4 +211,21 @@ bool cb_is_address(const char *text)
 
     return strchr(text, ':') != NULL || strchr(text, '/') != NULL ||
            (stat(text, &at) == 0 && !S_ISDIR(at.st_mode));
+}
+
+#define ABANDONED_US (INT64_C(24) * 3600 * 1000000)
+
+uint64_t cb_command_clear_uploads(cb_ctx *ctx, cb_repo *repo)
+{
+    cb_store *store = cb_repo_store(repo);
+    cb_error err = {0};
+    uint64_t count = 0;
+    int64_t now_us;
+    cb_code code = cb_store_now(store, &now_us, &err);
+
+    if (code == CB_OK)
+        code = cb_store_remove_uploads(store, now_us - ABANDONED_US, &count, &err);
+    if (code != CB_OK)
+        cb_event_text(ctx, CB_EVENT_DEBUG, "unfinished uploads stay: %s", err.message);
+    return count;
 }

@@ -3,6 +3,8 @@
  */
 #include "command/command_internal.h"
 
+#include "storage/place.h"
+
 #include <stdlib.h>
 
 typedef struct owned_repair {
@@ -15,6 +17,31 @@ static void warn_of_pack(void *arg, const char *pack, const char *reason)
     cb_event_text(arg, CB_EVENT_WARNING, "pack %s: %s", pack, reason);
 }
 
+static void store_cleanup(cb_store **store)
+{
+    cb_store_close(*store);
+}
+
+/* Before anything else: what others replaced may be what the repository opens with. */
+static cb_code bring_back(cb_ctx *ctx, uint64_t *reverted, cb_error *err)
+{
+    CB_CLEANUP(store_cleanup) cb_store *store = NULL;
+    cb_code code;
+
+    if (ctx->settings.repository == NULL || !cb_place_is_remote(ctx->settings.repository))
+        return CB_OK;
+    code = cb_store_open(ctx, ctx->settings.repository, false, &store, err);
+    if (code == CB_OK)
+        cb_event_text(ctx, CB_EVENT_PHASE, "looking for what was replaced");
+    if (code == CB_OK)
+        code = cb_repo_bring_back(ctx, store, reverted, err);
+    if (code != CB_DENIED)
+        return code;
+    cb_event_text(ctx, CB_EVENT_WARNING, "older versions were not looked at: %s", err->message);
+    cb_error_clear(err);
+    return CB_OK;
+}
+
 static cb_code run_repair(cb_ctx *ctx, owned_repair *r, cb_error *err)
 {
     CB_CLEANUP(cb_repo_cleanup) cb_repo *repo = NULL;
@@ -22,9 +49,12 @@ static cb_code run_repair(cb_ctx *ctx, owned_repair *r, cb_error *err)
     size_t count = 0;
     cb_code code;
 
-    code = cb_command_open(ctx, CB_OPEN_EXISTING, &repo, NULL, err);
+    code = bring_back(ctx, &r->public.reverted, err);
+    if (code == CB_OK)
+        code = cb_command_open(ctx, CB_OPEN_EXISTING, &repo, NULL, err);
     if (code != CB_OK)
         return code;
+    r->public.uploads_removed = cb_command_clear_uploads(ctx, repo);
     cb_event_text(ctx, CB_EVENT_PHASE, "rebuilding the index");
     code = cb_repo_rebuild_index(repo, warn_of_pack, ctx, &r->public.packs, &r->public.chunks, err);
     if (code == CB_OK)

@@ -178,12 +178,18 @@ static cb_code find_passphrase(cb_ctx *ctx, const cb_unlock *unlock, const char 
     if (is_set(unlock->passphrase_file)) {
         code = read_secret_file(ctx, unlock->passphrase_file, out, err);
         keep_first_line(out);
-        return code == CB_OK ? CB_OK : cb_context(err, "passphrase file");
+        if (code == CB_OK)
+            return CB_OK;
+        cb_hint(err, "Name a readable file whose first line is the passphrase.");
+        return cb_context(err, "passphrase file");
     }
     if (is_set(unlock->passphrase_command)) {
         code = cb_run_output(ctx, unlock->passphrase_command, COMMAND_US, out, err);
         keep_first_line(out);
-        return code == CB_OK ? CB_OK : cb_context(err, "passphrase command");
+        if (code == CB_OK)
+            return CB_OK;
+        cb_hint(err, "Run the command by hand: it must print the passphrase and end with 0.");
+        return cb_context(err, "passphrase command");
     }
     if (unlock->passphrase != NULL)
         return cb_buf_append(out, unlock->passphrase, strlen(unlock->passphrase), err);

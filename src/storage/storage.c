@@ -277,6 +277,17 @@ cb_code cb_store_get_version(cb_store *store, const char *key, const char *versi
     return code;
 }
 
+cb_code cb_store_version_retained(cb_store *store, const char *key, const char *version,
+                                  int64_t *until_us, cb_error *err)
+{
+    cb_code code = check_key(key, err);
+
+    *until_us = 0;
+    if (code != CB_OK || store->ops->version_retained == NULL)
+        return code;
+    return store->ops->version_retained(store, key, version, until_us, err);
+}
+
 cb_code cb_store_revert(cb_store *store, const char *key, const char *version, cb_error *err)
 {
     cb_code code = check_key(key, err);

@@ -107,6 +107,8 @@ typedef struct cb_store_ops {
     cb_code (*get_version)(cb_store *store, const char *key, const char *version, uint64_t offset,
                            uint64_t length, cb_buf *into, cb_error *err);
     cb_code (*revert)(cb_store *store, const char *key, const char *version, cb_error *err);
+    cb_code (*version_retained)(cb_store *store, const char *key, const char *version,
+                                int64_t *until_us, cb_error *err);
     cb_code (*look)(cb_store *store, cb_store_facts *out, cb_error *err);
     void (*facts)(cb_store *store, cb_store_facts *out);
     void (*traffic)(cb_store *store, cb_traffic *out);
@@ -178,6 +180,9 @@ CB_MUST_USE cb_code cb_store_versions(cb_store *store, const char *prefix, cb_ve
 CB_MUST_USE cb_code cb_store_get_version(cb_store *store, const char *key, const char *version,
                                          uint64_t offset, uint64_t length, cb_buf *into,
                                          cb_error *err);
+/* As cb_store_retained, of one version. */
+CB_MUST_USE cb_code cb_store_version_retained(cb_store *store, const char *key, const char *version,
+                                              int64_t *until_us, cb_error *err);
 CB_MUST_USE cb_code cb_store_revert(cb_store *store, const char *key, const char *version,
                                     cb_error *err);
 

@@ -110,6 +110,8 @@ cb_code cb_s3_remove_many(cb_store *store, const char *const *keys, size_t count
 /* s3_lock.c */
 cb_code cb_s3_retain(cb_store *store, const char *key, int64_t until_us, cb_error *err);
 cb_code cb_s3_retained(cb_store *store, const char *key, int64_t *until_us, cb_error *err);
+cb_code cb_s3_version_retained(cb_store *store, const char *key, const char *version,
+                               int64_t *until_us, cb_error *err);
 /* "2026-11-21T11:04:31Z", rounded up to the second. */
 enum { CB_S3_DATE_MAX = 40 };
 const char *cb_s3_date(int64_t us, char out[CB_S3_DATE_MAX]);

@@ -77,11 +77,11 @@ static int64_t retained_by(const char *mode, const char *date)
 }
 
 /* An answer to HEAD tells it too, to those who may see it. */
-static cb_code retained_by_head(cb_s3_store *self, const char *key, int64_t *until_us,
-                                cb_error *err)
+static cb_code retained_by_head(cb_s3_store *self, const char *key, const char *version,
+                                int64_t *until_us, cb_error *err)
 {
     CB_CLEANUP(cb_http_response_free) cb_http_response response = {0};
-    cb_code code = cb_s3_head(self, key, NULL, &response, err);
+    cb_code code = cb_s3_head(self, key, version, &response, err);
 
     if (code != CB_OK)
         return code;
@@ -107,9 +107,15 @@ cb_code cb_s3_retained(cb_store *store, const char *key, int64_t *until_us, cb_e
     if (code != CB_OK)
         return code;
     if (!cb_s3_is_success(&response)) /* not locked, or not told: HEAD knows which */
-        return retained_by_head(self, key, until_us, err);
+        return retained_by_head(self, key, NULL, until_us, err);
     body = cb_buf_bytes(&response.body);
     *until_us = retained_by(cb_s3_find_text(body, "Mode", mode),
                             cb_s3_find_text(body, "RetainUntilDate", date));
     return CB_OK;
+}
+
+cb_code cb_s3_version_retained(cb_store *store, const char *key, const char *version,
+                               int64_t *until_us, cb_error *err)
+{
+    return retained_by_head(cb_s3_of(store), key, version, until_us, err);
 }

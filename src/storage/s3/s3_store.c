@@ -51,6 +51,7 @@ static const cb_store_ops s3_ops = {
     .size = cb_s3_size,
     .retain = cb_s3_retain,
     .retained = cb_s3_retained,
+    .version_retained = cb_s3_version_retained,
     .versions = cb_s3_versions,
     .get_version = cb_s3_get_version,
     .revert = cb_s3_revert,
