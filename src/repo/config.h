@@ -9,7 +9,8 @@
 #include "base/bytes.h"
 #include "codec/cipher.h"
 
-#define CB_CONFIG_KEY "config"
+#define CB_CONFIG_KEY      "config"
+#define CB_CONFIG_COPY_KEY "config.copy" /* byte for byte the same */
 
 typedef struct cb_config {
     int64_t created_us;

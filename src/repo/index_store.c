@@ -68,7 +68,10 @@ cb_code cb_index_object_read(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES], 
     cb_code code;
 
     cb_key_index(key, id);
-    code = cb_object_read_kept(repo, key, 0, CB_OBJECT_BYTES_MAX, raw, &object, err);
+    /* Those who remove anything trust nothing but the repository. */
+    code = repo->needs_flat
+               ? cb_object_read(repo, key, CB_OBJECT_BYTES_MAX, raw, &object, err)
+               : cb_object_read_kept(repo, key, 0, CB_OBJECT_BYTES_MAX, raw, &object, err);
     if (code == CB_OK)
         code = cb_object_expect(&object, CB_OBJECT_INDEX, key, err);
     if (code != CB_OK)

@@ -218,6 +218,8 @@ cb_code cb_repo_rebuild_index(cb_repo *repo, cb_pack_damage_visit *visit, void *
     *packs = 0;
     *chunks = 0;
     if (code == CB_OK)
+        code = cb_config_put_back(repo, err);
+    if (code == CB_OK)
         code = rebuild(&run, err);
     *packs = run.packs;
     *chunks = run.chunks;

@@ -1,7 +1,7 @@
 /*
  * Making and opening a repository. The configuration is the last object that creating one writes,
- * and the only one but for the first key: a crash leaves a place that still counts as empty, or a
- * whole repository.
+ * after the first key and a copy of itself: a crash leaves a place that still counts as empty, or a
+ * whole repository. Without it nothing could be read, so a lost one is read from its copy.
  */
 #include "repo/fetch.h"
 #include "repo/slot.h"
@@ -91,9 +91,10 @@ static cb_code look_at_key(void *arg, const cb_object *object, cb_error *err)
     first_keys *seen = arg;
 
     (void)err;
-    /* A key alone was left by one who died while making a repository, or is making it now; and what
-       a probe has left holds nothing. */
-    if (cb_has_prefix(object->key, "key/") || cb_has_prefix(object->key, "probe/"))
+    /* A key and a copy alone were left by one who died while making a repository, or is making it
+       now; and what a probe has left holds nothing. */
+    if (cb_has_prefix(object->key, "key/") || cb_has_prefix(object->key, "probe/") ||
+        strcmp(object->key, CB_CONFIG_COPY_KEY) == 0)
         return CB_OK;
     if (seen->count++ == 0)
         memcpy(seen->first, object->key, strlen(object->key) + 1);
@@ -168,6 +169,49 @@ static cb_code first_slot(cb_store *store, const cb_keys *keys, const cb_config 
     return cb_slot_write(store, keys, &config->scrypt, &sum, &passphrase, "", slot, err);
 }
 
+/* What stands there; an empty buffer when nothing does. */
+static cb_code read_raw(cb_store *store, const char *key, cb_buf *into, cb_error *err)
+{
+    cb_code code;
+
+    into->limit = CB_SMALL_OBJECT_MAX;
+    code = cb_store_get(store, key, 0, CB_SMALL_OBJECT_MAX, into, err);
+    if (code != CB_NOT_FOUND)
+        return code;
+    cb_error_clear(err);
+    into->size = 0;
+    return CB_OK;
+}
+
+static bool is_same(const cb_buf *a, const cb_buf *b)
+{
+    return a->size == b->size && (a->size == 0 || memcmp(a->data, b->data, a->size) == 0);
+}
+
+static cb_code put_copy(cb_store *store, cb_bytes raw, cb_error *err)
+{
+    cb_code code = cb_store_put_bytes(store, CB_CONFIG_COPY_KEY, CB_PUT_NEW, raw, err);
+
+    if (code != CB_EXISTS)
+        return code;
+    cb_error_clear(err); /* of one who died before his `config` was there */
+    return cb_store_put_bytes(store, CB_CONFIG_COPY_KEY, CB_PUT_REPLACE, raw, err);
+}
+
+/* Of two who make a repository at once, one may have the `config` and the other the copy. Whatever
+   fails here costs the copy alone, and repair makes that again. */
+static void settle_copy(cb_store *store)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    CB_CLEANUP(cb_buf_free) cb_buf copy = {0};
+    cb_error quiet = {0};
+
+    if (read_raw(store, CB_CONFIG_KEY, &raw, &quiet) == CB_OK && raw.size > 0 &&
+        read_raw(store, CB_CONFIG_COPY_KEY, &copy, &quiet) == CB_OK && !is_same(&raw, &copy))
+        cb_ignore(cb_store_put_bytes(store, CB_CONFIG_COPY_KEY, CB_PUT_REPLACE, cb_buf_bytes(&raw),
+                                     &quiet));
+}
+
 static cb_code create(cb_ctx *ctx, cb_store *store, const cb_unlock *unlock, cb_bytes passphrase,
                       cb_error *err)
 {
@@ -196,7 +240,12 @@ static cb_code create(cb_ctx *ctx, cb_store *store, const cb_unlock *unlock, cb_
         code = first_slot(store, keys, &config, cb_buf_bytes(&raw), passphrase, slot, err);
     if (code != CB_OK)
         return code;
+    code = put_copy(store, cb_buf_bytes(&raw), err);
+    if (code != CB_OK)
+        return code;
     code = cb_store_put_bytes(store, CB_CONFIG_KEY, CB_PUT_NEW, cb_buf_bytes(&raw), err);
+    if (code == CB_OK || code == CB_EXISTS)
+        settle_copy(store);
     if (code != CB_EXISTS)
         return code;
     if (keys != NULL) /* another was quicker: our key opens nothing */
@@ -252,17 +301,11 @@ static cb_code no_config(cb_store *store, cb_error *err)
     return err->code;
 }
 
-static cb_code read_config(cb_repo *repo, cb_error *err)
+static cb_code take_config(cb_repo *repo, cb_bytes raw, cb_error *err)
 {
-    CB_CLEANUP(cb_buf_free) cb_buf raw = {.limit = CB_SMALL_OBJECT_MAX + 1};
     cb_object_view view;
     cb_code code;
 
-    code = cb_store_get(repo->store, CB_CONFIG_KEY, 0, CB_SMALL_OBJECT_MAX, &raw, err);
-    if (code == CB_NOT_FOUND)
-        return no_config(repo->store, err);
-    if (code != CB_OK)
-        return code;
     if (raw.size >= 4 && memcmp(raw.data, "CBK", 3) != 0 && !memchr(raw.data, 0, 4)) {
         cb_fail(err, CB_UNSUPPORTED,
                 "'%s' is not a repository of this program: its 'config' "
@@ -271,20 +314,89 @@ static cb_code read_config(cb_repo *repo, cb_error *err)
         cb_hint(err, "Check --repo.");
         return err->code;
     }
-    code = cb_object_parse(cb_buf_bytes(&raw), NULL, CB_CONFIG_KEY, &view, err);
+    code = cb_object_parse(raw, NULL, CB_CONFIG_KEY, &view, err);
     if (code == CB_OK)
         code = cb_object_expect(&view, CB_OBJECT_CONFIG, CB_CONFIG_KEY, err);
     if (code != CB_OK)
         return code;
-    memcpy(repo->id, view.repo_id, CB_REPO_ID_BYTES);
-    cb_hex(repo->id, CB_REPO_ID_BYTES, repo->facts.id);
-    repo->facts.format = CB_FORMAT_VERSION;
-    cb_sha256(cb_buf_bytes(&raw), &repo->config_sum);
     code = cb_config_parse(view.payload, &repo->config, err);
     if (code != CB_OK)
         return cb_context(err, "'" CB_CONFIG_KEY "'");
+    memcpy(repo->id, view.repo_id, CB_REPO_ID_BYTES);
+    cb_hex(repo->id, CB_REPO_ID_BYTES, repo->facts.id);
+    repo->facts.format = CB_FORMAT_VERSION;
     repo->facts.created_us = repo->config.created_us;
+    cb_sha256(raw, &repo->config_sum);
     return CB_OK;
+}
+
+static cb_code read_config_at(cb_repo *repo, const char *key, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    cb_code code = read_raw(repo->store, key, &raw, err);
+
+    if (code == CB_OK && raw.size == 0)
+        return cb_fail(err, CB_NOT_FOUND, "there is no '%s'", key);
+    return code == CB_OK ? take_config(repo, cb_buf_bytes(&raw), err) : code;
+}
+
+/* Where there are backups, the copy stands in for what is lost or damaged. It is trusted no more
+   than `config` is: an encrypted repository's keys vouch for either. */
+static cb_code read_config(cb_repo *repo, cb_error *err)
+{
+    cb_error quiet = {0};
+    cb_code code = read_config_at(repo, CB_CONFIG_KEY, err);
+
+    if (code == CB_NOT_FOUND) {
+        code = no_config(repo->store, err);
+        if (code != CB_CORRUPT)
+            return code;
+    }
+    if ((code != CB_CORRUPT && code != CB_UNSUPPORTED) ||
+        read_config_at(repo, CB_CONFIG_COPY_KEY, &quiet) != CB_OK)
+        return code;
+    cb_event_text(repo->ctx, CB_EVENT_WARNING,
+                  "'" CB_CONFIG_COPY_KEY "' is used: %s. Run repair to put it back", err->message);
+    cb_error_clear(err);
+    return CB_OK;
+}
+
+static cb_code put_back(cb_repo *repo, const char *key, const cb_buf *there, const cb_buf *good,
+                        cb_error *err)
+{
+    if (is_same(there, good))
+        return CB_OK;
+    if (cb_store_put_bytes(repo->store, key, CB_PUT_REPLACE, cb_buf_bytes(good), err) != CB_OK)
+        return cb_context(err, "putting back '%s'", key);
+    cb_event_text(repo->ctx, CB_EVENT_WARNING, "'%s' was %s and has been put back", key,
+                  there->size == 0 ? "missing" : "damaged");
+    return CB_OK;
+}
+
+static bool is_ours(const cb_repo *repo, const cb_buf *raw)
+{
+    cb_hash sum;
+
+    cb_sha256(cb_buf_bytes(raw), &sum);
+    return cb_hash_equal(&sum, &repo->config_sum);
+}
+
+cb_code cb_config_put_back(cb_repo *repo, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    CB_CLEANUP(cb_buf_free) cb_buf copy = {0};
+    const cb_buf *good;
+    cb_code code = read_raw(repo->store, CB_CONFIG_KEY, &raw, err);
+
+    if (code == CB_OK)
+        code = read_raw(repo->store, CB_CONFIG_COPY_KEY, &copy, err);
+    if (code != CB_OK)
+        return code;
+    good = is_ours(repo, &raw) ? &raw : &copy;
+    if (!is_ours(repo, good))
+        return CB_OK; /* both changed since we opened: whoever opens it next will tell */
+    code = put_back(repo, CB_CONFIG_KEY, &raw, good, err);
+    return code == CB_OK ? put_back(repo, CB_CONFIG_COPY_KEY, &copy, good, err) : code;
 }
 
 static void set_facts(cb_repo *repo)

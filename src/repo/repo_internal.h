@@ -93,6 +93,9 @@ struct cb_repo {
 
 /* ---- objects ---- */
 
+/* Make `config` and its copy what they were when the repository was opened. */
+CB_MUST_USE cb_code cb_config_put_back(cb_repo *repo, cb_error *err);
+
 /* Until when what a backup needs is to be locked that is stored now; 0: no locks are asked for. */
 int64_t cb_repo_retain_until(const cb_repo *repo);
 

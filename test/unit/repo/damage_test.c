@@ -156,6 +156,7 @@ static void test_config(void **state)
     cb_repo *repo;
 
     read_raw(p, "config", &raw);
+    assert_ok(cb_store_remove(p->store, "config.copy", &err));
     for (size_t at = 0; at < raw.size; at++) {
         flip(p, "config", at);
         err = (cb_error){0};
@@ -178,6 +179,73 @@ static void test_config(void **state)
     assert_ok(cb_store_remove(p->store, "config", &err));
     assert_code(CB_CORRUPT, open_repo(p, &repo, &err));
     assert_code(CB_USAGE, cb_repo_create(p->ctx, p->store, NULL, &err));
+}
+
+/* The copy stands in for a `config` that is damaged or gone, and repair puts back either. */
+static void test_config_copy(void **state)
+{
+    place *p = *state;
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    CB_CLEANUP(cb_buf_free) cb_buf now = {0};
+    static const char *const keys[] = {"config", "config.copy"};
+    uint64_t packs, chunks;
+    cb_error err = {0};
+    cb_repo *repo;
+
+    read_raw(p, "config", &raw);
+    read_raw(p, "config.copy", &now);
+    assert_int_equal(now.size, raw.size);
+    assert_memory_equal(now.data, raw.data, raw.size);
+    for (size_t at = 0; at < raw.size; at += 7) {
+        flip(p, "config", at);
+        assert_ok(open_repo(p, &repo, &err));
+        cb_repo_close(repo);
+        write_raw(p, "config", cb_buf_bytes(&raw));
+    }
+    for (size_t i = 0; i < 4; i++) {
+        const char *key = keys[i / 2];
+
+        if (i % 2 == 0)
+            flip(p, key, raw.size - 1);
+        else
+            assert_ok(cb_store_remove(p->store, key, &err));
+        assert_ok(open_repo(p, &repo, &err));
+        assert_ok(cb_repo_rebuild_index(repo, NULL, NULL, &packs, &chunks, &err));
+        cb_repo_close(repo);
+        now.size = 0;
+        read_raw(p, key, &now);
+        assert_int_equal(now.size, raw.size);
+        assert_memory_equal(now.data, raw.data, raw.size);
+    }
+    flip(p, "config", 40);
+    flip(p, "config.copy", 40);
+    assert_code(CB_CORRUPT, open_repo(p, &repo, &err));
+}
+
+/* Who died while making one has left a place that is empty, for those who open and who make. */
+static void test_copy_alone(void **state)
+{
+    place *p = *state;
+    cb_error err = {0};
+    cb_store *other;
+    cb_repo *repo;
+    CB_CLEANUP(cb_buf_free) cb_buf raw = {0};
+    CB_CLEANUP(cb_buf_free) cb_buf copy = {.limit = 1 << 20};
+    CB_CLEANUP(cb_buf_free) cb_buf config = {.limit = 1 << 20};
+
+    read_raw(p, "config.copy", &raw);
+    assert_ok(cb_memory_store_new(p->ctx, &other, &err));
+    assert_ok(cb_store_put_bytes(other, "config.copy", CB_PUT_NEW, cb_buf_bytes(&raw), &err));
+    assert_code(CB_NOT_FOUND, cb_repo_open(p->ctx, other, &repo, &err));
+    assert_true(err.in_repository);
+    err = (cb_error){0};
+    assert_ok(fixture_create(p->ctx, other, &err));
+    assert_ok(cb_store_get(other, "config", 0, 1 << 20, &config, &err));
+    assert_ok(cb_store_get(other, "config.copy", 0, 1 << 20, &copy, &err));
+    assert_int_equal(copy.size, config.size);
+    assert_memory_equal(copy.data, config.data, copy.size);
+    assert_memory_not_equal(copy.data, raw.data, copy.size);
+    cb_store_close(other);
 }
 
 static void test_not_a_repository(void **state)
@@ -670,6 +738,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_config, begin, end),
+        cmocka_unit_test_setup_teardown(test_config_copy, begin, end),
+        cmocka_unit_test_setup_teardown(test_copy_alone, begin, end),
         cmocka_unit_test_setup_teardown(test_not_a_repository, begin, end),
         cmocka_unit_test_setup_teardown(test_no_repository_beside_other_files, begin, end),
         cmocka_unit_test_setup_teardown(test_manifest, begin, end),
