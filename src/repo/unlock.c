@@ -48,9 +48,11 @@ static bool is_set(const char *text)
     return text != NULL && text[0] != '\0';
 }
 
-/* Up to the first newline, which may be one of Windows. */
+/* Up to the first newline, which may be one of Windows, without the mark that its editors put
+   before the text. */
 static void keep_first_line(cb_buf *text)
 {
+    static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
     uint8_t *end = text->size > 0 ? memchr(text->data, '\n', text->size) : NULL;
     size_t size = end != NULL ? (size_t)(end - text->data) : text->size;
 
@@ -58,6 +60,11 @@ static void keep_first_line(cb_buf *text)
         size--;
     cb_wipe(text->data + size, text->size - size);
     text->size = size;
+    if (size >= sizeof(mark) && memcmp(text->data, mark, sizeof(mark)) == 0) {
+        text->size -= sizeof(mark);
+        memmove(text->data, text->data + sizeof(mark), text->size);
+        cb_wipe(text->data + text->size, sizeof(mark));
+    }
 }
 
 /* All of a small file or pipe; never CB_NOT_FOUND, which is kept for the repository. */
@@ -207,6 +214,11 @@ cb_code cb_passphrase_get(cb_ctx *ctx, const cb_unlock *unlock, const char *addr
         code = find_passphrase(ctx, unlock, address, new_one, out, err);
     if (code != CB_OK)
         return code;
+    if (out->size > 0 && memchr(out->data, 0, out->size) != NULL) { /* nobody could type it */
+        cb_fail(err, CB_USAGE, "the passphrase has a zero byte");
+        cb_hint(err, "Write it as plain text in UTF-8, not in UTF-16.");
+        return err->code;
+    }
     if (out->size == 0) {
         cb_fail(err, CB_USAGE, "the passphrase is empty");
         cb_hint(err, "Choose one of several words.");

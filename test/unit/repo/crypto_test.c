@@ -194,8 +194,18 @@ static void test_passphrase_file_and_command(void **state)
     write_file(path, FIXTURE_PASSPHRASE, 0600);
     assert_ok(open_with(p, &unlock, &repo, &err));
     cb_repo_close(repo);
+    write_file(path, "\xef\xbb\xbf" FIXTURE_PASSPHRASE "\r\n", 0600);
+    assert_ok(open_with(p, &unlock, &repo, &err));
+    cb_repo_close(repo);
     write_file(path, "\n" FIXTURE_PASSPHRASE "\n", 0600);
     assert_code(CB_USAGE, open_with(p, &unlock, &repo, &err));
+    {
+        cb_unlock zero = {.passphrase_command = "printf 'n\\0o\\0\\n\\0'"};
+
+        err = (cb_error){0};
+        assert_code(CB_USAGE, open_with(p, &zero, &repo, &err));
+        assert_non_null(strstr(err.hint, "UTF-16"));
+    }
     write_file(path, FIXTURE_PASSPHRASE "\n", 0600);
     snprintf(command, sizeof(command), "cat '%s'", path);
     unlock = (cb_unlock){.passphrase_command = command};
