@@ -72,7 +72,9 @@ struct cb_http_request {
     unsigned attempts;    /* 0: 7, and 14 once any server has answered */
     int64_t timeout_us;   /* for the whole attempt; 0: none but the stall limit */
     int64_t connect_timeout_us; /* 0: 10 s */
-    bool is_direct; /* past any proxy: metadata services, which only this machine can reach */
+    bool is_direct;  /* past any proxy: metadata services, which only this machine can reach */
+    bool is_tidying; /* sent though all was cancelled, to clear up after it: give few attempts and a
+                        timeout */
 };
 
 struct cb_http_response {

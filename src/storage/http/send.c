@@ -376,7 +376,7 @@ static cb_code send_until_answered(cb_http *http, const cb_http_request *request
                                 .header_capacity = header_capacity};
         cb_http_verdict verdict = CB_HTTP_AGAIN;
         outcome what;
-        cb_code code = cb_check_cancel(http->ctx, err);
+        cb_code code = request->is_tidying ? CB_OK : cb_check_cancel(http->ctx, err);
 
         if (code == CB_OK)
             code = attempt_once(http, &transfer, renew, err);

@@ -54,7 +54,8 @@ typedef struct cb_s3_call {
     cb_buf *into;
     size_t answer_max;
     unsigned attempts;
-    bool may_lie; /* a 200 may hold an <Error>: completed uploads and copies */
+    bool is_tidying; /* sent though all was cancelled; then it has five seconds */
+    bool may_lie;    /* a 200 may hold an <Error>: completed uploads and copies */
 } cb_s3_call;
 
 /*

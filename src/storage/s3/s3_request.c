@@ -286,7 +286,9 @@ static cb_code send_to(cb_s3_store *self, const cb_s3_call *call, const char *re
                                .arg = &arg,
                                .answer_max = call->answer_max,
                                .into = call->into,
-                               .attempts = call->attempts};
+                               .attempts = call->attempts,
+                               .is_tidying = call->is_tidying,
+                               .timeout_us = call->is_tidying ? 5000000 : 0};
     cb_code code = make_url(self, call, region, &url, err);
 
     if (code != CB_OK)

@@ -496,8 +496,12 @@ static void s3_abandon(cb_blob_upload *base)
     CB_CLEANUP(cb_http_response_free) cb_http_response response = {0};
     upload *self = of_upload(base);
     cb_pair query[] = {{"uploadId", self->id}};
-    cb_s3_call call = {
-        .method = "DELETE", .key = self->key, .query = query, .query_count = 1, .attempts = 2};
+    cb_s3_call call = {.method = "DELETE",
+                       .key = self->key,
+                       .query = query,
+                       .query_count = 1,
+                       .attempts = 2,
+                       .is_tidying = true};
     cb_error ignored = {0};
 
     cb_ignore(cb_s3_send(self->store, &call, &response, &ignored));
