@@ -111,6 +111,8 @@ cb_code cb_context(cb_error *err, const char *format, ...)
     size_t used;
     va_list args;
 
+    if (err->code == CB_CANCELLED) /* where it was does not matter to who cancelled it */
+        return err->code;
     memcpy(message, err->message, sizeof(message));
     va_start(args, format);
     vsnprintf(err->message, sizeof(err->message), format, args);

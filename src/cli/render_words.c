@@ -151,7 +151,7 @@ cb_code cb_render_damage(const char *word, const cb_damage *damaged, size_t coun
             code = cb_buf_format(out, err, " %s", damaged[i].backup);
         if (code == CB_OK && damaged[i].item)
             code = cb_buf_format(out, err, " %s", damaged[i].item);
-        if (code == CB_OK && damaged[i].chunk)
+        if (code == CB_OK && damaged[i].chunk && damaged[i].chunk[0] != '\0')
             code = cb_buf_format(out, err, " [%s]", damaged[i].chunk);
         if (code == CB_OK)
             code = cb_buf_format(out, err, ": %s\n", cb_or_dash(damaged[i].reason));

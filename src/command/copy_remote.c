@@ -443,6 +443,17 @@ static cb_code stamp_key(upload *u, cb_error *err)
     return code;
 }
 
+/* How much of the folder's address stands before the '/' and a name in it. */
+static int folder_size(const upload *u)
+{
+    const char *address = cb_store_address(u->store);
+    size_t size = strlen(address);
+
+    while (size > 0 && address[size - 1] == '/')
+        size--;
+    return (int)size;
+}
+
 /* Is the key free, or may it be replaced? A log without its file would be taken for ours. */
 static cb_code check_key(upload *u, cb_error *err)
 {
@@ -456,7 +467,8 @@ static cb_code check_key(upload *u, cb_error *err)
         snprintf(key, sizeof(key), "%s%s", u->key, suffixes[i]);
         code = cb_store_size(u->store, key, &size, err);
         if (code == CB_OK) {
-            cb_fail(err, CB_EXISTS, "'%s/%s' is there already", cb_store_address(u->store), key);
+            cb_fail(err, CB_EXISTS, "'%.*s/%s' is there already", folder_size(u),
+                    cb_store_address(u->store), key);
             cb_hint(err, "Choose another target, or replace it with --force.");
             return err->code;
         }
@@ -510,7 +522,7 @@ static cb_code remove_stamp(upload *u, const char *name, cb_error *err)
     if (code != CB_OK)
         return cb_context(err, "the copy was made, but '%s' cannot be removed", name);
     code = cb_arena_format(&result->arena, &result->removed[result->public.removed_count], err,
-                           "%s/%s", cb_store_address(u->store), name);
+                           "%.*s/%s", folder_size(u), cb_store_address(u->store), name);
     if (code == CB_OK)
         result->public.removed_count++;
     return code;
@@ -562,7 +574,7 @@ static cb_code run(upload *u, cb_error *err)
         code = remove_old_log(u, err);
     if (code == CB_OK)
         code = cb_arena_format(&u->copy->result->arena, &u->copy->result->public.target, err,
-                               "%s/%s", cb_store_address(u->store), u->key);
+                               "%.*s/%s", folder_size(u), cb_store_address(u->store), u->key);
     if (code == CB_OK && r->timestamp && r->keep > 0)
         code = keep_newest(u, err);
     return code;

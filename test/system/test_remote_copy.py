@@ -3,6 +3,8 @@ down again, and what stands in the way of either."""
 
 import hashlib
 import json
+import signal
+import time
 
 import pytest
 from conftest import DAMAGED, DONE, FAILED, USAGE, Canvasback
@@ -114,8 +116,44 @@ def test_timestamps(remote, program, database):
     assert made == sorted(made, key=lambda name: (name[:22], len(name), name)) and len(set(made)) == 4
     kept = sorted(key.rsplit("/", 1)[1] for key in remote.bucket.list("daily/"))
     assert kept == sorted(made[2:])
-    program("copy", database, at(remote, "folder/"))
+    done = program("copy", database, at(remote, "folder/")).json
+    assert done["target"].endswith("/folder/prod.duckdb") and "//prod" not in done["target"]
     assert remote.bucket.list("folder/") == ["folder/prod.duckdb"]
+
+
+LARGE = """
+con = duckdb.connect(args[0])
+con.execute("CREATE TABLE t AS SELECT hash(r) a, hash(r + 1) b, hash(r + 2) c FROM range(3000000) t(r)")
+con.close()
+print("ready", flush=True)
+"""
+
+
+def test_a_cancelled_upload_is_taken_back(minio, writer, tmp_path):
+    """Parts that nobody completes are paid for and shown in no listing."""
+    bucket = minio.bucket()
+    program = Canvasback(tmp_path)
+    program.env.update(bucket.env())
+    database = tmp_path / "large.duckdb"
+    writer("1.5.6", LARGE, database)
+
+    def uploads():
+        page = bucket.request("GET", "", {"uploads": "", "prefix": "large.duckdb"})[1]
+        return page.count(b"<UploadId>")
+
+    run = program.start("copy", database, bucket.address("large.duckdb"), "--limit-upload", "4MB")
+    try:
+        until = time.monotonic() + 30
+        while uploads() == 0 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert uploads() == 1
+        run.send_signal(signal.SIGINT)
+        assert run.wait(timeout=30) == FAILED
+        assert run.stderr.read() == "canvasback: cancelled\n"
+    finally:
+        run.kill()
+        run.communicate()
+    assert uploads() == 0 and bucket.list() == []
 
 
 def test_from_a_backup(remote, program, history, database, tmp_path):
