@@ -196,6 +196,8 @@ static cb_code wants(bring_back *b, action *a, bool *out, cb_error *err)
         return wants_removed(b, a, out, err);
     if (cb_has_prefix(a->key, "name/") || cb_has_prefix(a->key, "verified/"))
         return wants_note(b, a, out, err);
+    if (strcmp(a->key, CB_CONFIG_COPY_KEY) == 0)
+        return CB_OK; /* replaced by ourselves, too; repair makes it what `config` is */
     for (size_t i = 0; i < CB_LENGTH(ours); i++)
         is_ours |= cb_has_prefix(a->key, ours[i]);
     if (!is_ours)
