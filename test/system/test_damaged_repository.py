@@ -278,8 +278,9 @@ def test_newer_repository(victim):
     victim.reset()
     description = [key for key in victim.everything if "/" not in key]
     assert description, "no object at the top says what this is"
-    text = victim.path(description[0]).read_bytes()
-    pathlib.Path(victim.path(description[0])).chmod(0o644)
-    victim.path(description[0]).write_bytes(text[:8] + b"\xff" * 4 + text[12:])
+    for key in description:
+        text = victim.path(key).read_bytes()
+        pathlib.Path(victim.path(key)).chmod(0o644)
+        victim.path(key).write_bytes(text[:6] + b"\xff" * 6 + text[12:])
     for command in (["list"], ["backup", victim.work / "a.duckdb"]):
         assert victim.cb(*command, code=(FAILED, DAMAGED)).error["message"]
