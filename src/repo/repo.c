@@ -83,7 +83,8 @@ void cb_repo_worker_free(cb_repo_worker *worker)
 typedef struct first_keys {
     size_t count;
     char first[CB_KEY_MAX + 1];
-    bool has_ours; /* packs or manifests without a configuration */
+    bool has_ours;   /* packs or manifests without a configuration */
+    bool has_config; /* somebody has made the repository since we asked for it */
 } first_keys;
 
 static cb_code look_at_key(void *arg, const cb_object *object, cb_error *err)
@@ -98,6 +99,7 @@ static cb_code look_at_key(void *arg, const cb_object *object, cb_error *err)
         return CB_OK;
     if (seen->count++ == 0)
         memcpy(seen->first, object->key, strlen(object->key) + 1);
+    seen->has_config |= strcmp(object->key, CB_CONFIG_KEY) == 0;
     if (cb_has_prefix(object->key, "pack/") || cb_has_prefix(object->key, "manifest/"))
         seen->has_ours = true;
     return CB_OK;
@@ -121,6 +123,9 @@ static cb_code check_empty(cb_store *store, cb_error *err)
         code = cb_store_stranger(store, seen.first, err);
     if (code != CB_OK)
         return code;
+    if (seen.has_config)
+        return cb_fail(err, CB_EXISTS, "there is a repository at '%s' since a moment ago",
+                       cb_store_address(store));
     if (seen.first[0] != '\0') {
         cb_fail(err, CB_USAGE, "'%s' is not empty: it holds '%s'", cb_store_address(store),
                 seen.first);
@@ -283,6 +288,9 @@ static cb_code no_config(cb_store *store, cb_error *err)
     code = cb_store_list(store, "", look_at_key, &seen, err);
     if (code != CB_OK)
         return code;
+    if (seen.has_config)
+        return cb_fail(err, CB_EXISTS, "the repository at '%s' is just being made",
+                       cb_store_address(store));
     if (seen.has_ours) {
         cb_fail(err, CB_CORRUPT, "the repository at '%s' has lost its object 'config'",
                 cb_store_address(store));
@@ -349,11 +357,15 @@ static cb_code read_config(cb_repo *repo, cb_error *err)
 
     if (code == CB_NOT_FOUND) {
         code = no_config(repo->store, err);
+        if (code == CB_EXISTS) {
+            cb_error_clear(err);
+            return read_config_at(repo, CB_CONFIG_KEY, err);
+        }
         if (code != CB_CORRUPT)
             return code;
     }
-    if ((code != CB_CORRUPT && code != CB_UNSUPPORTED) ||
-        read_config_at(repo, CB_CONFIG_COPY_KEY, &quiet) != CB_OK)
+    /* One of a newer format is not damaged: what its copy says may be older. */
+    if (code != CB_CORRUPT || read_config_at(repo, CB_CONFIG_COPY_KEY, &quiet) != CB_OK)
         return code;
     cb_event_text(repo->ctx, CB_EVENT_WARNING,
                   "'" CB_CONFIG_COPY_KEY "' is used: %s. Run repair to put it back", err->message);
