@@ -123,6 +123,11 @@ static cb_code check_empty(cb_store *store, cb_error *err)
         code = cb_store_stranger(store, seen.first, err);
     if (code != CB_OK)
         return code;
+    /* What another process that makes a repository here has put there since the listing. */
+    seen.has_config |= strcmp(seen.first, CB_CONFIG_KEY) == 0;
+    if (strcmp(seen.first, CB_CONFIG_COPY_KEY) == 0 || strcmp(seen.first, "key") == 0 ||
+        cb_has_prefix(seen.first, "key/"))
+        seen.first[0] = '\0';
     if (seen.has_config)
         return cb_fail(err, CB_EXISTS, "there is a repository at '%s' since a moment ago",
                        cb_store_address(store));

@@ -371,6 +371,28 @@ cb_code cb_place_parse(cb_ctx *ctx, const char *address, cb_place *out, cb_error
     return code;
 }
 
+const char *cb_place_shown(const char *address, char out[CB_PLACE_TEXT_MAX])
+{
+    size_t scheme = scheme_length(address);
+    size_t end = strlen(address);
+    size_t bucket;
+    size_t at;
+
+    if (!cb_place_is_remote(address)) {
+        snprintf(out, CB_PLACE_TEXT_MAX, "%s", address);
+        return out;
+    }
+    end = strcspn(address, "?");
+    bucket = scheme + strcspn(address + scheme, "/") + 2;
+    at = bucket;
+    for (size_t i = bucket; i < end && address[i] != '/'; i++)
+        if (address[i] == '@')
+            at = i;
+    snprintf(out, CB_PLACE_TEXT_MAX, "%.*s%s%.*s", (int)bucket, address, at > bucket ? "..." : "",
+             (int)(end - at), address + at);
+    return out;
+}
+
 cb_code cb_place_split(const char *address, char folder[CB_PLACE_TEXT_MAX],
                        char key[CB_KEY_MAX + 1], cb_error *err)
 {

@@ -39,6 +39,12 @@ typedef struct cb_place {
 /* Settings of the context fill what the address does not say. Errors: CB_USAGE. */
 CB_MUST_USE cb_code cb_place_parse(cb_ctx *ctx, const char *address, cb_place *out, cb_error *err);
 
+/*
+ * An address as it may be shown: without its settings, and without what stands before an '@' where
+ * a bucket belongs. Fills and returns `out`.
+ */
+const char *cb_place_shown(const char *address, char out[CB_PLACE_TEXT_MAX]);
+
 /* Does this text begin with the scheme of an object store? Needs no context, never fails. */
 bool cb_place_is_remote(const char *address);
 
