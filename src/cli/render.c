@@ -393,7 +393,7 @@ cb_code cb_render_verify(const cb_verify_result *result, cb_buf *out, cb_error *
         code = cb_buf_format(out, err, "all good\n");
     else if (code == CB_OK)
         code = cb_buf_format(out, err, "%zu damaged\n", result->damaged_count);
-    if (code == CB_OK && result->bytes_in_all > result->bytes)
+    if (code == CB_OK && result->damaged_count == 0 && result->bytes_in_all > result->bytes)
         code = cb_buf_format(out, err, "that is %.1f %% of %s; the next run goes on from there\n",
                              100 * (double)result->bytes / (double)result->bytes_in_all,
                              cb_format_size(result->bytes_in_all, size));

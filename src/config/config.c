@@ -116,6 +116,11 @@ static cb_code add_repo(cb_config *config, const char *text, cb_origin origin, c
 {
     cb_code code = CB_OK;
 
+    if (strstr(text, ", ") != NULL) { /* else a folder of that odd name would be made */
+        cb_fail(err, CB_USAGE, "'%s' is no address: one repo is one address", text);
+        cb_hint(err, "Write a repo line for each repository, or --repo several times.");
+        return err->code;
+    }
     if (config->values[CB_OPT_REPO].origin != origin)
         config->repo_count = 0;
     if (config->repo_count == config->repo_capacity)
