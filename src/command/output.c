@@ -12,11 +12,12 @@
 
 #include "base/array.h"
 #include "base/pool.h"
+#include "repo/expect.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ENTRIES_AT_ONCE = 256, ITEMS_IN_FLIGHT = 128 };
+enum { ENTRIES_AT_ONCE = 128, AHEAD_MIN = 16, ITEMS_IN_FLIGHT = 128 };
 
 /* What a worker must know of an item to say what was lost of it. */
 typedef struct named_item {
@@ -210,26 +211,73 @@ static cb_code lose_entries(output *o, const cb_item *item, const named_item *of
     return go_past(o, of, begin, end + length - begin, NULL, err);
 }
 
+/* Small items one after the other are better guessed. What is right already is never fetched. */
+static void expect_entries(output *o, const cb_entry *entries, size_t count)
+{
+    cb_hash ids[ENTRIES_AT_ONCE];
+    size_t some = 0;
+
+    if (o->delta || !o->is_remote || count < AHEAD_MIN)
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (!cb_entry_is_hole(&entries[i]))
+            ids[some++] = entries[i].id;
+    if (some > 0)
+        cb_repo_expect(o->repo, ids, some);
+}
+
+/* A page of entries: one is fetched ahead while the one before is put. */
+typedef struct entry_page {
+    uint64_t first;
+    size_t count;
+    cb_code code;
+    cb_error err;
+    cb_entry entries[ENTRIES_AT_ONCE];
+} entry_page;
+
+static void load_page(output *o, cb_tree *tree, uint64_t first, uint64_t count, entry_page *out)
+{
+    out->first = first;
+    out->count = count - first < ENTRIES_AT_ONCE ? (size_t)(count - first) : ENTRIES_AT_ONCE;
+    out->err = (cb_error){0};
+    out->code = CB_OK;
+    if (out->count == 0)
+        return;
+    out->code = cb_tree_entries(tree, first, out->count, out->entries, &out->err);
+    if (out->code == CB_OK)
+        expect_entries(o, out->entries, out->count);
+}
+
+static cb_code put_page(output *o, const cb_item *item, const named_item *of,
+                        const entry_page *page, cb_error *err)
+{
+    cb_code code = page->code;
+
+    if (code != CB_OK) {
+        *err = page->err;
+        return lose_entries(o, item, of, page->first, page->count, err);
+    }
+    for (size_t i = 0; code == CB_OK && i < page->count; i++)
+        code = queue_entry(o, item, of, page->first + i, &page->entries[i], err);
+    return code;
+}
+
 static cb_code put_entries(output *o, cb_tree *tree, const cb_item *item, const named_item *of,
                            cb_error *err)
 {
-    cb_entry entries[ENTRIES_AT_ONCE];
+    entry_page pages[2];
     uint64_t count = cb_item_chunks(item);
+    unsigned now = 0;
     cb_code code = CB_OK;
 
-    for (uint64_t first = 0; code == CB_OK && first < count; first += ENTRIES_AT_ONCE) {
-        size_t some = count - first < ENTRIES_AT_ONCE ? (size_t)(count - first) : ENTRIES_AT_ONCE;
-
+    load_page(o, tree, 0, count, &pages[now]);
+    while (code == CB_OK && pages[now].count > 0) {
         code = cb_check_cancel(o->ctx, err);
         if (code != CB_OK)
             return code;
-        code = cb_tree_entries(tree, first, some, entries, err);
-        if (code != CB_OK) {
-            code = lose_entries(o, item, of, first, some, err);
-            continue;
-        }
-        for (size_t i = 0; code == CB_OK && i < some; i++)
-            code = queue_entry(o, item, of, first + i, &entries[i], err);
+        load_page(o, tree, pages[now].first + pages[now].count, count, &pages[1 - now]);
+        code = put_page(o, item, of, &pages[now], err);
+        now = 1 - now;
         cb_event_progress(o->ctx, atomic_load(&o->written) + atomic_load(&o->reused),
                           o->total_bytes, 0);
     }

@@ -5,6 +5,7 @@
  * A metadata pack (item tables, pages) of a remote repository is small and read at many places, by
  * the next backup too: it is fetched and kept whole, and one that we write is kept as it is sent.
  */
+#include "repo/expect.h"
 #include "repo/fetch.h"
 
 #include <stdio.h>
@@ -297,6 +298,48 @@ cb_code cb_pack_read(cb_repo *repo, const uint8_t pack[CB_PACK_ID_BYTES], uint64
     if (readahead == NULL)
         return cb_store_get(repo->store, key, offset, length, into, err);
     return cb_readahead_get(readahead, key, info.size_bytes, offset, length, into, err);
+}
+
+/* Under the lock. False: nobody knows where it is, and who reads it says so. */
+static bool where_is(const cb_repo *repo, const cb_hash *id, cb_expected *out)
+{
+    cb_index_entry entry[CB_COPIES_MAX];
+    size_t found;
+
+    cb_index_look(&repo->index, id, entry, &found);
+    for (size_t i = 0; i < found; i++) {
+        const cb_pack_info *pack = &repo->index.packs[entry[i].pack];
+
+        if (!pack->exists)
+            continue;
+        cb_key_pack(out->key, pack->id);
+        out->offset = entry[i].offset;
+        out->length = entry[i].stored_bytes;
+        return true;
+    }
+    return false;
+}
+
+void cb_repo_expect(cb_repo *repo, const cb_hash *ids, size_t count)
+{
+    cb_readahead *readahead;
+    cb_expected *pieces;
+    size_t known = 0;
+
+    if (!repo->is_remote || repo->single_threaded)
+        return;
+    readahead = readahead_of(repo);
+    pieces = calloc(count, sizeof(*pieces));
+    if (readahead == NULL || pieces == NULL) {
+        free(pieces);
+        return;
+    }
+    pthread_rwlock_rdlock(&repo->lock);
+    for (size_t i = 0; i < count && repo->index_is_loaded; i++)
+        known += where_is(repo, &ids[i], &pieces[known]);
+    pthread_rwlock_unlock(&repo->lock);
+    cb_readahead_expect(readahead, pieces, known);
+    free(pieces);
 }
 
 void cb_fetch_doubt(cb_repo *repo, const uint8_t pack[CB_PACK_ID_BYTES])

@@ -8,6 +8,9 @@
  * A stream is where a reader of an object is. An access close to its position belongs to it, makes
  * the window grow and moves the position on; any other begins a new stream, exact at first.
  *
+ * What is expected stands in the plan, as ranges of at most one window, until a thread of ours or a
+ * reader makes a segment of it. Such accesses belong to no stream.
+ *
  * A segment that failed is nobody's answer: who waited for it asks the store himself.
  */
 #include "storage/readahead.h"
@@ -18,7 +21,7 @@
 #include <stdlib.h>
 
 enum {
-    MEMORY_BYTES = 48 << 20,
+    MEMORY_BYTES = 64 << 20,
     WINDOW_BYTES = 8 << 20,
     WINDOW_FIRST = 1 << 20,   /* of a stream's second access */
     WINDOW_TRUSTED = 4 << 20, /* of a first one, where everything was in order lately */
@@ -30,6 +33,8 @@ enum {
     STREAMS_MAX = 32,
     SEGMENTS_MAX = 1024,
     THREADS_MAX = 8,
+    SPARES_MAX = 3,
+    PLAN_MAX = 512,
     GUESS_AGE = 128, /* accesses */
     TRUST_MAX = 8,
 };
@@ -41,6 +46,7 @@ typedef struct segment {
     uint64_t begin, length; /* that was asked for */
     cb_buf data;            /* shorter than `length` at the object's end */
     uint64_t served;        /* bytes of it that were read */
+    uint64_t wanted;        /* bytes of it that are expected to be; 0: was guessed */
     uint64_t used;          /* when, for eviction */
     segment_state state;
     unsigned pins; /* who waits for it or copies from it */
@@ -56,6 +62,13 @@ typedef struct stream {
     uint64_t used;
 } stream;
 
+typedef struct planned {
+    char key[CB_KEY_MAX];
+    uint64_t begin, end;
+    uint64_t wanted; /* without gaps */
+    size_t first;    /* which of the expected pieces comes first of it */
+} planned;
+
 struct cb_readahead {
     cb_store *store;
     cb_readahead_limits limits;
@@ -66,8 +79,12 @@ struct cb_readahead {
     size_t segment_count;
     uint64_t memory; /* of all segments */
     stream streams[STREAMS_MAX];
+    cb_buf spare[SPARES_MAX]; /* of segments that are gone, each of `window_bytes` */
+    size_t spare_count;
     unsigned trust; /* grows with streams that were read in order, shrinks with others */
     uint64_t clock;
+    planned plan[PLAN_MAX];
+    size_t plan_count;
     bool ends;
     pthread_t threads[THREADS_MAX];
     unsigned thread_count;
@@ -89,15 +106,32 @@ static void drop(cb_readahead *ra, segment *s)
     *at = s->next;
     ra->segment_count--;
     ra->memory -= s->length;
-    cb_buf_free(&s->data);
+    if (s->data.capacity == ra->limits.window_bytes && ra->spare_count < SPARES_MAX)
+        ra->spare[ra->spare_count++] = s->data;
+    else
+        cb_buf_free(&s->data);
     free(s);
+    if (ra->plan_count > 0)
+        pthread_cond_broadcast(&ra->changed); /* there is room */
+}
+
+/* Large ones share one size, and are used again: the kernel takes long to make memory of its own
+   into ours and back. */
+static void take_spare(cb_readahead *ra, segment *s)
+{
+    if (s->length > ra->limits.window_bytes / 2 && ra->spare_count > 0) {
+        s->data = ra->spare[--ra->spare_count];
+        s->data.size = 0;
+    }
 }
 
 /* Nobody needs a failed one, nor one that was read to its end. */
 static void unpin(cb_readahead *ra, segment *s)
 {
+    uint64_t all = s->wanted > 0 && s->wanted < s->data.size ? s->wanted : s->data.size;
+
     s->pins--;
-    if (s->pins == 0 && (s->state == FAILED || (s->state == READY && s->served >= s->data.size)))
+    if (s->pins == 0 && (s->state == FAILED || (s->state == READY && s->served >= all)))
         drop(ra, s);
 }
 
@@ -121,7 +155,7 @@ static uint64_t free_until(const cb_readahead *ra, const char *key, uint64_t at,
 /* A window that goes mostly unread was guessed too large. */
 static void learn(cb_readahead *ra, const segment *s)
 {
-    if (s->served >= s->data.size / 4)
+    if (s->wanted > 0 || s->served >= s->data.size / 4)
         return;
     ra->trust = 0;
     for (size_t i = 0; i < STREAMS_MAX; i++)
@@ -134,7 +168,8 @@ static bool evict_one(cb_readahead *ra, uint64_t least_age)
     segment *oldest = NULL;
 
     for (segment *s = ra->segments; s != NULL; s = s->next)
-        if (s->state == READY && s->pins == 0 && (oldest == NULL || s->used < oldest->used))
+        if (s->state == READY && s->pins == 0 && (oldest == NULL || s->used < oldest->used) &&
+            (least_age == 0 || s->wanted == 0 || s->served > 0)) /* else its turn will come */
             oldest = s;
     if (oldest == NULL || oldest->used + least_age > ra->clock)
         return false;
@@ -290,12 +325,14 @@ static void note_end(cb_readahead *ra, const segment *range)
 /* Under the lock, which is released meanwhile; the caller holds a pin. */
 static cb_code fetch(cb_readahead *ra, segment *s, cb_error *err)
 {
+    uint64_t room = s->length > ra->limits.window_bytes / 2 ? ra->limits.window_bytes : s->length;
     cb_code code;
 
     s->state = UNDER_WAY;
+    take_spare(ra, s);
     pthread_mutex_unlock(&ra->lock);
-    s->data.limit = (size_t)s->length;
-    code = cb_buf_reserve(&s->data, (size_t)s->length, err);
+    s->data.limit = (size_t)(room > s->length ? room : s->length);
+    code = cb_buf_reserve(&s->data, (size_t)s->data.limit, err);
     if (code == CB_OK)
         code = cb_store_get(ra->store, s->key, s->begin, s->length, &s->data, err);
     pthread_mutex_lock(&ra->lock);
@@ -316,6 +353,50 @@ static segment *next_queued(const cb_readahead *ra)
     return first;
 }
 
+/* Make a segment of what is planned, without what is here already. NULL: there is no room. */
+static segment *start_planned(cb_readahead *ra, size_t index, bool is_guess)
+{
+    planned *r = &ra->plan[index];
+    uint64_t end = free_until(ra, r->key, r->begin, r->end);
+    uint64_t wanted = r->wanted < end - r->begin ? r->wanted : end - r->begin;
+    segment *s = NULL;
+
+    if (make_room(ra, end - r->begin, is_guess))
+        s = add_segment(ra, r->key, r->begin, end - r->begin, QUEUED);
+    if (s == NULL)
+        return NULL;
+    s->wanted = wanted;
+    ra->plan_count--;
+    memmove(r, r + 1, (ra->plan_count - index) * sizeof(*r));
+    return s;
+}
+
+/* The next of the plan, when there is room for it. */
+static segment *next_planned(cb_readahead *ra)
+{
+    while (ra->plan_count > 0) {
+        planned *r = &ra->plan[0];
+        const segment *there = find_segment(ra, r->key, r->begin);
+
+        if (there == NULL)
+            return start_planned(ra, 0, true);
+        r->begin = end_of(there);
+        if (r->begin >= r->end)
+            memmove(r, r + 1, --ra->plan_count * sizeof(*r));
+    }
+    return NULL;
+}
+
+/* What a reader needs now and the plan has, too. NULL: it has not, or there is no room. */
+static segment *planned_at(cb_readahead *ra, const char *key, uint64_t at)
+{
+    for (size_t i = 0; i < ra->plan_count; i++)
+        if (at >= ra->plan[i].begin && at < ra->plan[i].end && strcmp(ra->plan[i].key, key) == 0)
+            return find_segment(ra, key, ra->plan[i].begin) == NULL ? start_planned(ra, i, false)
+                                                                    : NULL;
+    return NULL;
+}
+
 static void *fetch_ahead(void *arg)
 {
     cb_readahead *ra = arg;
@@ -325,6 +406,8 @@ static void *fetch_ahead(void *arg)
         segment *s = next_queued(ra);
         cb_error err = {0};
 
+        if (s == NULL)
+            s = next_planned(ra);
         if (s == NULL) {
             pthread_cond_wait(&ra->changed, &ra->lock);
             continue;
@@ -427,18 +510,22 @@ cb_code cb_readahead_get(cb_readahead *ra, const char *key, uint64_t object_byte
     wish w = {key, offset, offset + length, into};
     size_t before = into->size;
     bool failed = false;
-    stream *s;
+    stream *s = NULL;
     cb_code code = CB_OK;
 
     if (length > ra->limits.window_bytes || strlen(key) > CB_KEY_MAX)
         return cb_store_get(ra->store, key, offset, length, into, err);
     pthread_mutex_lock(&ra->lock);
-    s = access_stream(ra, key, object_bytes, offset, length);
-    if (find_segment(ra, key, offset) != NULL)
-        look_ahead(ra, s);
     while (w.at < w.end && code == CB_OK && !failed) {
         segment *there = find_segment(ra, key, w.at);
 
+        if (there == NULL)
+            there = planned_at(ra, key, w.at);
+        if (s == NULL && (there == NULL || there->wanted == 0)) {
+            s = access_stream(ra, key, object_bytes, w.at, w.end - w.at);
+            if (there != NULL)
+                look_ahead(ra, s);
+        }
         if (there != NULL)
             code = take(ra, there, &w, &failed, err);
         else /* others may have turned the stream over meanwhile: it only guesses */
@@ -452,6 +539,75 @@ cb_code cb_readahead_get(cb_readahead *ra, const char *key, uint64_t object_byte
     if (code != CB_OK)
         into->size = before;
     return code;
+}
+
+/* ---- what is expected -------------------------------------------------------------------- */
+
+static int by_place(const void *a, const void *b)
+{
+    const planned *one = a, *other = b;
+    int keys = strcmp(one->key, other->key);
+
+    if (keys != 0)
+        return keys;
+    return one->begin < other->begin ? -1 : one->begin > other->begin;
+}
+
+static int by_turn(const void *a, const void *b)
+{
+    const planned *one = a, *other = b;
+
+    return one->first < other->first ? -1 : one->first > other->first;
+}
+
+/* Neighbours become one, up to a window. Returns how many are left. */
+static size_t join(const cb_readahead *ra, planned *ranges, size_t count)
+{
+    size_t last = 0;
+
+    qsort(ranges, count, sizeof(*ranges), by_place);
+    for (size_t i = 1; i < count; i++) {
+        planned *before = &ranges[last];
+        const planned *next = &ranges[i];
+        uint64_t end = next->end > before->end ? next->end : before->end;
+
+        if (next->begin <= before->end + GAP_BYTES && strcmp(before->key, next->key) == 0 &&
+            end - before->begin <= ra->limits.window_bytes) {
+            before->end = end;
+            before->wanted += next->wanted;
+            if (next->first < before->first)
+                before->first = next->first;
+        } else {
+            ranges[++last] = *next;
+        }
+    }
+    count = count > 0 ? last + 1 : 0;
+    qsort(ranges, count, sizeof(*ranges), by_turn);
+    return count;
+}
+
+void cb_readahead_expect(cb_readahead *ra, const cb_expected *pieces, size_t count)
+{
+    size_t free_slots, first;
+
+    pthread_mutex_lock(&ra->lock);
+    first = ra->plan_count;
+    free_slots = start_threads(ra) ? PLAN_MAX - first : 0;
+    for (size_t i = 0; i < count && free_slots > 0; i++) {
+        const cb_expected *piece = &pieces[i];
+        planned *r = &ra->plan[ra->plan_count];
+
+        if (piece->length == 0 || piece->length > ra->limits.window_bytes)
+            continue;
+        *r = (planned){.begin = piece->offset, .wanted = piece->length, .first = i};
+        r->end = piece->offset + piece->length;
+        memcpy(r->key, piece->key, sizeof(r->key));
+        ra->plan_count++;
+        free_slots--;
+    }
+    ra->plan_count = first + join(ra, ra->plan + first, ra->plan_count - first);
+    pthread_cond_broadcast(&ra->changed);
+    pthread_mutex_unlock(&ra->lock);
 }
 
 /* ---- begin and end ----------------------------------------------------------------------- */
@@ -488,6 +644,8 @@ void cb_readahead_free(cb_readahead *ra)
         pthread_join(ra->threads[i], NULL);
     while (ra->segments != NULL)
         drop(ra, ra->segments);
+    while (ra->spare_count > 0)
+        cb_buf_free(&ra->spare[--ra->spare_count]);
     pthread_cond_destroy(&ra->changed);
     pthread_mutex_destroy(&ra->lock);
     free(ra);

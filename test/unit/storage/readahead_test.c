@@ -4,6 +4,7 @@
  */
 #include "unit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -285,6 +286,118 @@ static void test_little_memory(void **state)
     cb_readahead_free(ra);
 }
 
+/* Pieces of all objects in order, but neighbours change places here and there. */
+static size_t expect_all(cb_expected *out, size_t count, test_random *random)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t per_object = OBJECT / CHUNK;
+
+        snprintf(out[i].key, sizeof(out[i].key), "%s", keys[i / per_object]);
+        out[i].offset = (uint64_t)(i % per_object) * CHUNK;
+        out[i].length = CHUNK;
+    }
+    for (size_t i = 3; i < count; i++) {
+        size_t other = i - (size_t)test_random_below(random, 4);
+        cb_expected one = out[i];
+
+        out[i] = out[other];
+        out[other] = one;
+    }
+    return count;
+}
+
+typedef struct expecting {
+    place *p;
+    cb_readahead *ra;
+    const cb_expected *pieces;
+    size_t count;
+    atomic_uint *next;
+    pthread_t thread;
+} expecting;
+
+static void *read_expected(void *arg)
+{
+    expecting *self = arg;
+
+    for (;;) {
+        unsigned i = atomic_fetch_add(self->next, 1);
+        size_t object = 0;
+
+        if (i >= self->count)
+            return NULL;
+        while (strcmp(keys[object], self->pieces[i].key) != 0)
+            object++;
+        read_one(self->p, self->ra, object, self->pieces[i].offset, CHUNK);
+    }
+}
+
+/* Few requests, and nothing twice: each range is fetched once, by whoever comes first. */
+static void test_expected(void **state)
+{
+    enum { COUNT = OBJECTS * (OBJECT / CHUNK), BATCH = 120 };
+    place *p = *state;
+    test_random random = test_random_from(5);
+    cb_expected *pieces = calloc(COUNT, sizeof(*pieces));
+    cb_readahead *ra = begin(p, 4);
+    expecting readers[3];
+    atomic_uint next = 0;
+
+    expect_all(pieces, COUNT, &random);
+    p->count.latency_us = 2000;
+    for (size_t at = 0; at < COUNT; at += BATCH)
+        cb_readahead_expect(ra, &pieces[at], COUNT - at < BATCH ? COUNT - at : BATCH);
+    for (size_t i = 0; i < CB_LENGTH(readers); i++) {
+        readers[i] = (expecting){p, ra, pieces, COUNT, &next, 0};
+        assert_int_equal(pthread_create(&readers[i].thread, NULL, read_expected, &readers[i]), 0);
+    }
+    for (size_t i = 0; i < CB_LENGTH(readers); i++)
+        pthread_join(readers[i].thread, NULL);
+    cb_readahead_free(ra);
+    free(pieces);
+    assert_in_range(p->count.gets, 12, 48);
+    assert_true(p->count.most >= 2);
+    assert_true(p->count.got_bytes < (uint64_t)OBJECTS * OBJECT * 12 / 10);
+}
+
+/* What is expected and never read does not stand in the way, nor what is read twice, nor a store
+   that is away for a while, nor that there is hardly room. */
+static void test_expected_in_vain(void **state)
+{
+    enum { COUNT = OBJECT / CHUNK };
+    place *p = *state;
+    test_random random = test_random_from(6);
+    cb_expected *pieces = calloc(COUNT, sizeof(*pieces));
+
+    for (unsigned way = 0; way < 6; way++) {
+        cb_readahead_limits limits = {.threads = way % 3 * 2,
+                                      .memory_bytes = way % 2 == 0 ? 9 << 20 : 0};
+        cb_readahead *ra;
+        cb_error err = {0};
+
+        assert_ok(cb_readahead_new(p->store, &limits, &ra, &err));
+        p->calls = 0;
+        p->fail_from = way;
+        p->fail_to = 3;
+        expect_all(pieces, COUNT, &random);
+        cb_readahead_expect(ra, pieces, COUNT);
+        cb_readahead_expect(ra, pieces, COUNT); /* twice */
+        for (size_t i = 0; i < COUNT; i += 1 + (size_t)test_random_below(&random, 3)) {
+            cb_buf got = {0};
+
+            if (cb_readahead_get(ra, keys[0], OBJECT, pieces[i].offset, CHUNK, &got, &err) != CB_OK)
+                cb_error_clear(&err);
+            else
+                assert_memory_equal(got.data, p->content[0] + pieces[i].offset, CHUNK);
+            cb_buf_free(&got);
+        }
+        p->fail_from = 0;
+        for (uint64_t at = 0; at < OBJECT; at += CHUNK)
+            read_one(p, ra, 1, at, CHUNK);
+        cb_readahead_free(ra);
+    }
+    free(pieces);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +409,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_errors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_short_object, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_little_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_expected, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_expected_in_vain, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
