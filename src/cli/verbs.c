@@ -242,8 +242,8 @@ cb_code cb_verb_verify(cb_door *door, cb_error *err)
     if (result->damaged_count > 0) {
         cb_fail(&door->damage, CB_CORRUPT, "damage found: %zu in %llu backups read",
                 result->damaged_count, (unsigned long long)result->backups);
-        cb_hint(&door->damage, "Take a backup with --full while the source is sound: it trusts "
-                               "nothing that is stored. See doc/recovery.md.");
+        cb_hint(&door->damage, "Take a backup while the source is sound: it stores again what is "
+                               "damaged. See doc/recovery.md.");
     }
     if (cb_door_wants_object(door))
         code = cb_json_verify(result, &door->object, err);

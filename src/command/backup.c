@@ -523,8 +523,10 @@ static void release(backup *b)
     for (size_t i = 0; i < b->place_count; i++)
         close_session(&b->places[i]);
     cb_source_free(b->source);
-    for (size_t i = 0; i < b->place_count; i++)
+    for (size_t i = 0; i < b->place_count; i++) {
+        cb_command_condemn(b->ctx, b->places[i].repo, false);
         cb_repo_close(b->places[i].repo);
+    }
 }
 
 /* With several places: what became of each. */

@@ -32,6 +32,13 @@ CB_MUST_USE cb_code cb_command_open_at(cb_ctx *ctx, const char *address, const c
    them there: a debug event says so. */
 uint64_t cb_command_clear_uploads(cb_ctx *ctx, cb_repo *repo);
 
+/*
+ * Before a repository is closed that chunks were read from: tell all who use it of the packs that
+ * proved damaged, and with `find_lost` of those that are gone, so that the next backup does not
+ * rely on them. `repo` NULL is allowed. Who may not, says so in a warning.
+ */
+void cb_command_condemn(cb_ctx *ctx, cb_repo *repo, bool find_lost);
+
 void cb_repo_cleanup(cb_repo **repo); /* for CB_CLEANUP */
 void cb_manifest_cleanup(cb_manifest **manifest);
 void cb_source_cleanup(cb_source **source);

@@ -174,6 +174,7 @@ static cb_code make_from_backup(cb_copy *c, bool *has_log, cb_error *err)
         code = partial_target(c, manifest->state, manifest->source_bytes, &target, err);
     if (code == CB_OK)
         code = cb_output(c->ctx, repo, manifest, target, false, NULL, &counts, err);
+    cb_command_condemn(c->ctx, repo, false);
     if (code == CB_OK)
         code = cb_target_finish(target, err);
     if (code == CB_OK)

@@ -295,7 +295,10 @@ static cb_code stream_backup(upload *u, outcome *out, cb_error *err)
     }
     request = (cb_backup_source_request){.repo = repo, .manifest = manifest};
     code = cb_backup_source_new(u->ctx, &request, &source, err);
-    return code == CB_OK ? stream_source(u, source, out, err) : code;
+    if (code == CB_OK)
+        code = stream_source(u, source, out, err);
+    cb_command_condemn(u->ctx, repo, false);
+    return code;
 }
 
 /* *out STREAM_DONE: it is there. */

@@ -191,6 +191,7 @@ static cb_code run(cb_ctx *ctx, const cb_expire_request *request, owned_expire *
             extend_kept(ctx, repo, all, entries, count);
         if (code == CB_OK)
             code = reclaim(ctx, repo, result, err);
+        cb_command_condemn(ctx, repo, false);
     }
     return code;
 }

@@ -142,7 +142,7 @@ cb_code cb_command_open_at(cb_ctx *ctx, const char *address, const cb_unlock *un
                            cb_open_mode mode, cb_repo **out, bool *made, cb_error *err)
 {
     bool was_made = false;
-    int shown;
+    char shown[CB_PLACE_TEXT_MAX];
     cb_code code;
 
     *out = NULL;
@@ -151,14 +151,13 @@ cb_code cb_command_open_at(cb_ctx *ctx, const char *address, const cb_unlock *un
         cb_hint(err, "Say where it is with --repo ADDRESS or CANVASBACK_REPO.");
         return err->code;
     }
-    shown = (int)strcspn(address, "?"); /* what stands behind are settings */
     code = open_store(ctx, address, unlock, mode, out, &was_made, err);
-    if (code == CB_NOT_FOUND && !err->in_repository && cb_place_is_remote(address)) {
-        err->in_repository = true; /* no such bucket: the store has said so better */
+    if (code == CB_NOT_FOUND && cb_place_is_remote(address)) {
+        err->in_repository = true; /* no such bucket, or nothing in it: that was said better */
         return err->code;
     }
     if (code == CB_NOT_FOUND) {
-        cb_fail(err, CB_NOT_FOUND, "there is no repository at '%.*s'", shown, address);
+        cb_fail(err, CB_NOT_FOUND, "there is no repository at '%s'", address);
         cb_hint(err, "Check --repo and that the disk is mounted; `canvasback init` makes one.");
         err->in_repository = true;
         return err->code;
@@ -166,7 +165,7 @@ cb_code cb_command_open_at(cb_ctx *ctx, const char *address, const cb_unlock *un
     if (code == CB_CORRUPT)
         cb_hint(err, "Run 'canvasback repair' with the same settings; doc/recovery.md says more.");
     if (code != CB_OK)
-        return cb_context(err, "repository '%.*s'", shown, address);
+        return cb_context(err, "repository '%s'", cb_place_shown(address, shown));
     if (made != NULL)
         *made = was_made;
     return CB_OK;
@@ -228,4 +227,23 @@ uint64_t cb_command_clear_uploads(cb_ctx *ctx, cb_repo *repo)
     if (code != CB_OK)
         cb_event_text(ctx, CB_EVENT_DEBUG, "unfinished uploads stay: %s", err.message);
     return count;
+}
+
+void cb_command_condemn(cb_ctx *ctx, cb_repo *repo, bool find_lost)
+{
+    cb_error err = {0};
+    size_t count = 0;
+
+    if (repo == NULL || (!find_lost && !cb_repo_has_damage(repo)))
+        return;
+    if (cb_repo_condemn(repo, find_lost, &count, &err) != CB_OK)
+        cb_event_text(ctx, CB_EVENT_WARNING,
+                      "the next backup may rely on packs that are damaged: %s. Run verify from "
+                      "where the repository can be written to",
+                      err.message);
+    else if (count > 0)
+        cb_event_text(ctx, CB_EVENT_WARNING,
+                      "%zu damaged %s not relied upon any more: the next backup of a source that "
+                      "still has their content stores it again",
+                      count, count == 1 ? "pack is" : "packs are");
 }

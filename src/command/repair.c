@@ -60,7 +60,9 @@ static cb_code run_repair(cb_ctx *ctx, owned_repair *r, cb_error *err)
     if (code == CB_OK)
         code = cb_manifest_list(repo, NULL, &refs, &count, err);
     if (code == CB_OK)
-        code = cb_audit(ctx, repo, refs, count, CB_AUDIT_PRESENT, NULL, &r->audit, err);
+        code = cb_audit(ctx, repo, refs, count,
+                        cb_repo_has_damage(repo) ? CB_AUDIT_CONTENT : CB_AUDIT_PRESENT, NULL,
+                        &r->audit, err);
     return code;
 }
 

@@ -223,7 +223,9 @@ static cb_code from_repository(cb_ctx *ctx, const cb_restore_request *request,
         r->planned = true;
         return cb_arena_text(&result->arena, manifest->source, &r->target, err);
     }
-    return write_backup(ctx, request, repo, manifest, result, err);
+    code = write_backup(ctx, request, repo, manifest, result, err);
+    cb_command_condemn(ctx, repo, false);
+    return code;
 }
 
 /* ---- a plain file as the source ---------------------------------------------------------- */

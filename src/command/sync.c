@@ -503,6 +503,8 @@ cb_code cb_repo_sync(cb_ctx *ctx, const cb_sync_request *request, cb_sync_result
         return cb_fail_memory(err, sizeof(*s.result));
     code = run(&s, err);
     free(s.there);
+    cb_command_condemn(ctx, s.to, false);
+    cb_command_condemn(ctx, s.from, s.result->damage.damaged_count > 0);
     cb_repo_close(s.to);
     cb_repo_close(s.from);
     r = &s.result->public;

@@ -236,6 +236,7 @@ static cb_code run(cb_ctx *ctx, const cb_verify_request *request, owned_verify *
     code = cb_audit(ctx, repo, refs, count, CB_AUDIT_CONTENT, &share, &v->audit, err);
     if (code == CB_OK && deep)
         code = deep_all(ctx, repo, refs, count, v, err);
+    cb_command_condemn(ctx, repo, v->audit.damaged_count > 0);
     if (code != CB_OK)
         return code;
     remember(ctx, repo, refs, count, deep, &v->audit);

@@ -85,7 +85,7 @@ static cb_code table_usable(cb_session *session, const cb_manifest *parent, cb_e
 /* Nothing of the parent can go while we live: it was there after we read the lists. */
 static bool parent_is_safe(const cb_session *session, const cb_manifest *parent)
 {
-    return !cb_reclaim_lists_pending(&session->lists) &&
+    return !cb_reclaim_lists_pending(&session->lists) && !cb_repo_has_damage(session->repo) &&
            parent->load_number > session->loads_at_lists;
 }
 

@@ -179,7 +179,7 @@ bool cb_repo_pack_is_damaged(const cb_repo *repo, const uint8_t id[CB_PACK_ID_BY
 }
 
 /* From now on no chunk of it counts as stored: what is put again is stored again. */
-static void note_damaged(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES])
+void cb_repo_note_damaged(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES])
 {
     cb_error err;
     cb_code code = CB_OK;
@@ -192,6 +192,7 @@ static void note_damaged(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES])
         if (code == CB_OK) { /* else it stays unknown, as it was before it was read */
             memcpy(repo->damaged[repo->damaged_count++], id, CB_PACK_ID_BYTES);
             repo->index_generation++;
+            atomic_store(&repo->has_damage, true);
         }
     }
     pthread_rwlock_unlock(&repo->lock);
@@ -217,7 +218,7 @@ static cb_code read_any(cb_repo *repo, cb_repo_worker *own, const cb_hash *id, c
         if (code == CB_OK || (code != CB_CORRUPT && code != CB_NOT_FOUND && code != CB_IO))
             return code;
         if (code == CB_CORRUPT)
-            note_damaged(repo, copies[i].pack_id);
+            cb_repo_note_damaged(repo, copies[i].pack_id);
         if (worst.code == CB_OK || worst.code == CB_NOT_FOUND) {
             worst = *err;
             bad = i;

@@ -277,6 +277,35 @@ cb_code cb_reclaim_needed(cb_reclaim *run, const bool *at_stake, bool **out, cb_
     return CB_OK;
 }
 
+/* Is there a live chunk without a good copy in a safe pack, and damaged in one of `at_stake`? */
+cb_code cb_reclaim_has_rot(cb_reclaim *run, const bool *at_stake, bool *out, cb_error *err)
+{
+    const cb_index *index = &run->repo->index;
+    bool *safe = calloc(index->pack_count + 1, sizeof(*safe));
+    cb_code code = safe != NULL ? CB_OK : cb_fail_memory(err, index->pack_count);
+
+    *out = false;
+    for (size_t i = 0; code == CB_OK && i < index->pack_count; i++)
+        safe[i] = is_safe(run, &index->packs[i]);
+    for (size_t from = 0, end; code == CB_OK && !*out && from < index->count; from = end) {
+        bool found = true;
+
+        end = group_end(index, from);
+        if (is_live(run, from))
+            code = has_copy(run, from, end, safe, at_stake, &found, err);
+        for (size_t i = from; code == CB_OK && !found && !*out && i < end; i++) {
+            const cb_index_entry *entry = &index->entries[i];
+            bool good = true;
+
+            if (at_stake[entry->pack] && index->packs[entry->pack].exists)
+                code = cb_reclaim_copy_is_good(run, entry, &good, err);
+            *out = code == CB_OK && !good;
+        }
+    }
+    free(safe);
+    return code;
+}
+
 /* ---- rewriting mostly dead packs -------------------------------------------------------- */
 
 /* Copy one chunk as it is stored, once its content has proved good. */
@@ -309,8 +338,7 @@ static cb_code copy_live(cb_reclaim *run, const cb_pack_use *uses, uint32_t numb
 {
     const cb_pack_info *pack = &run->repo->index.packs[number];
     cb_footer footer;
-    cb_code code =
-        cb_footer_read(run->repo->store, run->repo->id, pack->id, pack->size_bytes,
+    cb_code code = cb_footer_read(run->repo->store, run->repo->id, pack->id, pack->size_bytes,
                                   run->repo->keys, &footer, err);
 
     for (size_t i = 0; code == CB_OK && i < footer.count; i++) {
@@ -326,6 +354,95 @@ static cb_code copy_live(cb_reclaim *run, const cb_pack_use *uses, uint32_t numb
             code = copy_chunk(run, pack, entry, err);
     }
     cb_footer_free(&footer);
+    return code;
+}
+
+/* ---- what is left of packs that rotted --------------------------------------------------- */
+
+static bool is_suspect(const cb_reclaim *run, const cb_pack_info *pack)
+{
+    for (size_t i = 0; i < run->lists.count; i++)
+        if (!run->lists.lists[i].has_verdict && cb_reclaim_list_has(&run->lists.lists[i], pack->id))
+            return true;
+    return false;
+}
+
+/* Is any live chunk of the pack damaged? */
+static cb_code look_for_rot(cb_reclaim *run, const cb_pack_info *pack, const cb_footer *footer,
+                            bool *out, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf stored = {0};
+    cb_code code = CB_OK;
+
+    for (size_t i = 0; code == CB_OK && i < footer->count; i++) {
+        if (!cb_id_set_has(&run->live, footer->entries[i].id.bytes))
+            continue;
+        code = cb_check_cancel(run->repo->ctx, err);
+        if (code == CB_OK)
+            code = cb_reclaim_read_copy(run, pack->id, &footer->entries[i], CB_HASH_BYTES, &stored,
+                                        err);
+    }
+    *out = code == CB_CORRUPT;
+    if (!*out)
+        return code;
+    cb_error_clear(err);
+    return CB_OK;
+}
+
+static cb_code save_chunks(cb_reclaim *run, const cb_pack_use *uses, uint32_t number,
+                           const cb_footer *footer, cb_error *err)
+{
+    cb_code code = CB_OK;
+
+    for (size_t i = 0; code == CB_OK && i < footer->count; i++) {
+        const cb_pack_entry *entry = &footer->entries[i];
+        bool found;
+
+        if (!cb_id_set_has(&run->live, entry->id.bytes))
+            continue;
+        code = cb_check_cancel(run->repo->ctx, err);
+        if (code == CB_OK)
+            code = has_good_copy(run, uses, number, &entry->id, &found, err);
+        if (code == CB_OK && !found)
+            code = copy_chunk(run, &run->repo->index.packs[number], entry, err);
+        if (code == CB_CORRUPT) {
+            cb_error_clear(err); /* it is lost, unless a backup brings it back */
+            code = CB_OK;
+        }
+    }
+    return code;
+}
+
+/*
+ * A suspected pack with a damaged chunk: what is good in it is copied, so that it can go as soon as
+ * a backup has brought back the rest. Else it would stay for the sake of that, damaged for ever.
+ */
+static cb_code save_rest(cb_reclaim *run, const cb_pack_use *uses, bool *any, cb_error *err)
+{
+    const cb_index *index = &run->repo->index;
+    cb_code code = CB_OK;
+
+    *any = false;
+    for (uint32_t i = 0; code == CB_OK && i < index->pack_count; i++) {
+        const cb_pack_info *pack = &index->packs[i];
+        bool is_rotten = false;
+        cb_footer footer;
+
+        if (!pack->exists || !pack->indexed || uses[i].live_bytes == 0 || !is_suspect(run, pack))
+            continue;
+        code = cb_footer_read(run->repo->store, run->repo->id, pack->id, pack->size_bytes,
+                              run->repo->keys, &footer, err);
+        if (code == CB_OK)
+            code = look_for_rot(run, pack, &footer, &is_rotten, err);
+        if (code == CB_OK && is_rotten)
+            code = save_chunks(run, uses, i, &footer, err);
+        *any |= is_rotten;
+        cb_footer_free(&footer);
+        if (code == CB_CORRUPT || code == CB_UNSUPPORTED || code == CB_NOT_FOUND || code == CB_IO) {
+            cb_error_clear(err); /* the judgement says what that means */
+            code = CB_OK;
+        }
+    }
     return code;
 }
 
@@ -375,6 +492,8 @@ static cb_code rewrite(cb_reclaim *run, const cb_pack_use *uses, const candidate
             budget -= candidates[i].needed_bytes;
             rewritten[i] = true;
         } else if (code == CB_CORRUPT || code == CB_UNSUPPORTED || code == CB_NOT_FOUND) {
+            if (code == CB_CORRUPT)
+                cb_repo_note_damaged(run->repo, run->repo->index.packs[candidates[i].pack].id);
             cb_event_text(run->repo->ctx, CB_EVENT_WARNING, "pack not rewritten: %s", err->message);
             cb_error_clear(err);
             code = CB_OK;
@@ -434,6 +553,7 @@ cb_code cb_reclaim_mark(cb_reclaim *run, cb_pack_id **out, size_t *count, cb_err
     cb_pack_id *suspects = calloc(packs + 1, sizeof(*suspects));
     candidate *candidates = calloc(packs + 1, sizeof(*candidates));
     cb_pack_use *uses = NULL;
+    bool any = false;
     cb_code code = CB_OK;
 
     *out = NULL;
@@ -444,6 +564,12 @@ cb_code cb_reclaim_mark(cb_reclaim *run, cb_pack_id **out, size_t *count, cb_err
         code = protected_sessions(run, &kept, err);
     if (code == CB_OK)
         code = measure(run, &kept, &uses, err);
+    if (code == CB_OK)
+        code = save_rest(run, uses, &any, err);
+    if (code == CB_OK && any)
+        code = cb_session_flush(run->session, err);
+    if (is_full(run, code, err))
+        code = CB_OK;
     if (code == CB_OK)
         code = choose(run, &kept, uses, suspects, count, candidates, err);
     free(candidates);

@@ -92,8 +92,10 @@ bool cb_session_has(cb_session *session, const cb_hash *id)
     bool found = false;
 
     /* A parent that was loaded after the lists were read needs no look-up, unless a list lay
-       unjudged: every chunk it names has a copy that no one may remove while we live. */
-    if (!session->request.full && !cb_reclaim_lists_pending(&session->lists) &&
+       unjudged or we have met damage: every chunk it names has a copy that no one may remove while
+       we live. */
+    if (!session->request.full && !atomic_load(&session->repo->has_damage) &&
+        !cb_reclaim_lists_pending(&session->lists) &&
         session->repo->manifest_loads > session->loads_at_lists)
         return true;
     /* No answer is the answer no: the chunk is put, and that reports what is wrong. */

@@ -159,15 +159,18 @@ static cb_code look_at_pack(cb_reclaim *run, const uint8_t *id, const bool *need
  * as there is such a list, every backup looks its chunks up instead of trusting its parent, and so
  * stores again what is gone. After a verdict it would rely on it.
  */
-static cb_code must_stay_open(cb_reclaim *run, const cb_reclaim_list *list, const bool *needed,
-                              bool *out, cb_error *err)
+static cb_code must_stay_open(cb_reclaim *run, const cb_reclaim_list *list, const bool *at_stake,
+                              const bool *needed, bool *out, cb_error *err)
 {
     harm found = {0};
+    bool has_rot = false;
     cb_code code = CB_OK;
 
     for (size_t i = 0; i < list->count && code == CB_OK; i++)
         code = look_at_pack(run, list->packs[i].bytes, needed, &found, err);
-    *out = found.unreadable || (found.lost && is_chunk_missing(run));
+    if (code == CB_OK && !found.unreadable)
+        code = cb_reclaim_has_rot(run, at_stake, &has_rot, err);
+    *out = found.unreadable || has_rot || (found.lost && is_chunk_missing(run));
     if (code == CB_OK && *out)
         cb_event_text(run->repo->ctx, CB_EVENT_WARNING,
                       "packs that backups need are damaged or lost: every backup looks up each "
@@ -200,7 +203,7 @@ static cb_code judge(cb_reclaim *run, uint64_t number, cb_error *err)
     if (code == CB_OK)
         code = cb_reclaim_needed(run, at_stake, &needed, err);
     if (code == CB_OK)
-        code = must_stay_open(run, list, needed, &stay_open, err);
+        code = must_stay_open(run, list, at_stake, needed, &stay_open, err);
     for (size_t i = 0; code == CB_OK && i < list->count; i++) {
         uint32_t pack = cb_index_find_pack(&run->repo->index, list->packs[i].bytes);
 

@@ -44,6 +44,11 @@ CB_MUST_USE cb_code cb_reclaim_mark(cb_reclaim *run, cb_pack_id **out, size_t *c
 CB_MUST_USE cb_code cb_reclaim_needed(cb_reclaim *run, const bool *at_stake, bool **out,
                                       cb_error *err);
 
+/* Has a pack `at_stake` (by pack number) a damaged live chunk that no safe pack has a good copy of?
+ */
+CB_MUST_USE cb_code cb_reclaim_has_rot(cb_reclaim *run, const bool *at_stake, bool *out,
+                                       cb_error *err);
+
 /* ---- copies.c ---- */
 
 /* Read a chunk as it is stored (before encryption), and prove it by the first `id_bytes` of its

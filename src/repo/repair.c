@@ -7,13 +7,11 @@
  * backup looks up each chunk by itself, does not find those, and stores them again if its source
  * still has them.
  */
-#include "repo/repo_internal.h"
+#include "repo/reclaim_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "base/array.h"
 
 enum { FLUSH_CHUNKS = CB_INDEX_ENTRIES_MAX - CB_PACK_CHUNKS_MAX };
 
@@ -23,25 +21,18 @@ typedef struct repair {
     cb_pack_damage_visit *visit;
     void *visit_arg;
     cb_index_builder builder;
-    cb_pack_id *bad;
-    size_t bad_count;
-    size_t bad_capacity;
+    cb_bad_packs bad;
     uint64_t packs, chunks;
 } repair;
 
 static cb_code condemn(repair *run, const cb_pack_info *pack, const char *reason, cb_error *err)
 {
     char key[CB_KEY_MAX];
-    cb_code code = CB_OK;
 
     cb_key_pack(key, pack->id);
     if (run->visit != NULL)
         run->visit(run->visit_arg, key, reason);
-    if (run->bad_count == run->bad_capacity)
-        code = cb_array_grow(&run->bad, &run->bad_capacity, sizeof(*run->bad), err);
-    if (code == CB_OK)
-        memcpy(run->bad[run->bad_count++].bytes, pack->id, CB_PACK_ID_BYTES);
-    return code;
+    return cb_bad_packs_add(&run->bad, pack->id, err);
 }
 
 static cb_code flush(repair *run, cb_error *err)
@@ -59,8 +50,7 @@ static cb_code flush(repair *run, cb_error *err)
 static cb_code take_pack(repair *run, const cb_pack_info *pack, cb_error *err)
 {
     cb_footer footer;
-    cb_code code =
-        cb_footer_read(run->repo->store, run->repo->id, pack->id, pack->size_bytes,
+    cb_code code = cb_footer_read(run->repo->store, run->repo->id, pack->id, pack->size_bytes,
                                   run->repo->keys, &footer, err);
 
     if (code == CB_CORRUPT || code == CB_UNSUPPORTED) {
@@ -88,8 +78,8 @@ static bool is_not_condemned(void *arg, const uint8_t *pack)
 {
     const repair *run = arg;
 
-    for (size_t i = 0; i < run->bad_count; i++)
-        if (memcmp(run->bad[i].bytes, pack, CB_PACK_ID_BYTES) == 0)
+    for (size_t i = 0; i < run->bad.count; i++)
+        if (memcmp(run->bad.ids[i].bytes, pack, CB_PACK_ID_BYTES) == 0)
             return false;
     return true;
 }
@@ -100,9 +90,9 @@ static bool is_not_condemned(void *arg, const uint8_t *pack)
  */
 static cb_code carry_over(repair *run, const cb_index_object *old, size_t count, cb_error *err)
 {
-    cb_code code = run->bad_count > 0 ? flush(run, err) : CB_OK;
+    cb_code code = run->bad.count > 0 ? flush(run, err) : CB_OK;
 
-    for (size_t i = 0; i < count && run->bad_count > 0 && code == CB_OK; i++) {
+    for (size_t i = 0; i < count && run->bad.count > 0 && code == CB_OK; i++) {
         size_t dropped;
 
         code = cb_index_object_collect(run->repo, old[i].id, is_not_condemned, run, &run->builder,
@@ -136,43 +126,57 @@ static cb_code find_missing(repair *run, cb_error *err)
     return code;
 }
 
-/* Those that a list names already need no other. */
-static cb_code forget_listed(repair *run, cb_error *err)
+/*
+ * Packs on a list without verdict are read whole: the list may come from one who has seen a damaged
+ * chunk, and whether that is so, and of which packs, is to be told.
+ */
+static cb_code confirm_chunks(repair *run, const cb_pack_info *pack, const cb_footer *footer,
+                              cb_error *err)
 {
-    cb_reclaim_lists lists;
-    size_t kept = 0;
-    cb_code code = cb_reclaim_lists_read(run->repo, false, &lists, err);
+    CB_CLEANUP(cb_buf_free) cb_buf stored = {0};
+    cb_reclaim reader = {.repo = run->repo};
+    char key[CB_KEY_MAX];
+    cb_code code = CB_OK;
 
-    if (code != CB_OK)
+    for (size_t i = 0; code == CB_OK && i < footer->count; i++) {
+        code = cb_check_cancel(run->repo->ctx, err);
+        if (code == CB_OK)
+            code = cb_reclaim_read_copy(&reader, pack->id, &footer->entries[i], CB_HASH_BYTES,
+                                        &stored, err);
+    }
+    if (code != CB_CORRUPT)
         return code;
-    for (size_t i = 0; i < run->bad_count; i++)
-        if (!cb_reclaim_lists_have(&lists, run->bad[i].bytes))
-            run->bad[kept++] = run->bad[i];
-    run->bad_count = kept;
-    cb_reclaim_lists_free(&lists);
+    cb_key_pack(key, pack->id);
+    cb_repo_note_damaged(run->repo, pack->id);
+    if (run->visit != NULL)
+        run->visit(run->visit_arg, key, err->message);
+    cb_error_clear(err);
     return CB_OK;
 }
 
-/* A list of suspects needs a number of reclaim's: open and end a session for it. */
-static cb_code suspect_bad(repair *run, cb_error *err)
+static cb_code confirm(repair *run, cb_error *err)
 {
-    CB_CLEANUP(cb_buf_free) cb_buf payload = {0};
-    cb_session_request request = {.name = CB_NAME_RECLAIM};
-    cb_session *session;
-    char key[CB_KEY_MAX];
-    cb_code code = forget_listed(run, err);
+    CB_CLEANUP(cb_reclaim_lists_free) cb_reclaim_lists lists = {0};
+    const cb_index *index = &run->repo->index;
+    cb_code code = cb_reclaim_lists_read(run->repo, false, &lists, err);
 
-    if (code != CB_OK || run->bad_count == 0)
-        return code;
-    code = cb_session_open(run->repo, &request, &session, err);
-    if (code != CB_OK)
-        return code;
-    code = cb_pack_list_render(run->bad, run->bad_count, &payload, err);
-    cb_key_reclaim(key, cb_session_number(session), "suspect");
-    if (code == CB_OK)
-        code = cb_object_write(run->repo, CB_OBJECT_SUSPECT, key, CB_PUT_NEW,
-                               cb_buf_bytes(&payload), err);
-    cb_session_free(session);
+    for (size_t i = 0; code == CB_OK && i < index->pack_count; i++) {
+        const cb_pack_info *pack = &index->packs[i];
+        cb_footer footer;
+
+        if (!pack->exists || !cb_reclaim_lists_have(&lists, pack->id) ||
+            !is_not_condemned(run, pack->id))
+            continue;
+        code = cb_footer_read(run->repo->store, run->repo->id, pack->id, pack->size_bytes,
+                              run->repo->keys, &footer, err);
+        if (code == CB_OK)
+            code = confirm_chunks(run, pack, &footer, err);
+        cb_footer_free(&footer);
+        if (code == CB_NOT_FOUND || code == CB_CORRUPT || code == CB_UNSUPPORTED) {
+            cb_error_clear(err); /* it went meanwhile, or was told of when footers were read */
+            code = CB_OK;
+        }
+    }
     return code;
 }
 
@@ -194,11 +198,13 @@ static cb_code rebuild(repair *run, cb_error *err)
             code = take_pack(run, &repo->index.packs[i], err);
     }
     if (code == CB_OK)
+        code = confirm(run, err);
+    if (code == CB_OK)
         code = carry_over(run, old, old_count, err);
     if (code == CB_OK)
         code = find_missing(run, err);
     if (code == CB_OK)
-        code = suspect_bad(run, err);
+        code = cb_condemn(run->repo, &run->bad, err);
     if (code == CB_OK)
         code = flush(run, err);
     for (size_t i = 0; code == CB_OK && i < old_count; i++)
@@ -225,7 +231,7 @@ cb_code cb_repo_rebuild_index(cb_repo *repo, cb_pack_damage_visit *visit, void *
     *chunks = run.chunks;
     cb_session_free(run.session);
     cb_index_builder_free(&run.builder);
-    free(run.bad);
+    cb_bad_packs_free(&run.bad);
     if (code != CB_OK)
         return cb_context(err, "rebuilding the index");
     return CB_OK;

@@ -260,10 +260,11 @@ typedef struct cb_session_request {
     int64_t lock_wait_us; /* 0: do not wait */
     cb_codec codec;
     int codec_level;
-    bool full;            /* treat every chunk as unknown (but for those put by this session) */
-    uint64_t pack_bytes;  /* 0: 32 MiB */
-    bool single_threaded; /* no thread of its own: no beats, packs are finished by the caller */
-    bool is_plain_meant;  /* also when a passphrase was given that this repository does not need */
+    bool full;             /* treat every chunk as unknown (but for those put by this session) */
+    uint64_t pack_bytes;   /* 0: 32 MiB */
+    bool single_threaded;  /* no thread of its own: no beats, packs are finished by the caller */
+    bool is_beside_others; /* takes a number, and waits for nobody who has the name */
+    bool is_plain_meant;   /* also when a passphrase was given that this repository does not need */
 } cb_session_request;
 
 /*
@@ -355,6 +356,7 @@ CB_MUST_USE cb_code cb_repo_locate(cb_repo *repo, const cb_hash *id, cb_location
 CB_MUST_USE cb_code cb_repo_get(cb_repo *repo, unsigned worker, const cb_hash *id, cb_buf *into,
                                 cb_error *err);
 
+
 typedef struct cb_repo_counts {
     uint64_t names, backups, packs, chunks, stored_bytes, raw_bytes;
 } cb_repo_counts;
@@ -386,8 +388,17 @@ CB_MUST_USE cb_code cb_repo_reclaim(cb_repo *repo, int64_t wait_us, cb_reclaim_r
 CB_MUST_USE cb_code cb_repo_bring_back(cb_ctx *ctx, cb_store *store, uint64_t *count,
                                        cb_error *err);
 
+/*
+ * Tell everyone of the packs of which this repository has read a damaged chunk since it was opened,
+ * and with `find_lost` of those that are gone: until a reclaim has judged them every backup stores
+ * again what only they have. Packs that a list names already are left out; *count: the others.
+ * Errors: those of storing an object.
+ */
+CB_MUST_USE cb_code cb_repo_condemn(cb_repo *repo, bool find_lost, size_t *count, cb_error *err);
+bool cb_repo_has_damage(cb_repo *repo); /* has it read any damaged chunk? */
+
 /* Rebuild the index from the packs' footers; counts packs and chunks. Damaged packs are reported
-   through `visit` and left out. */
+   through `visit`, and so are those on a list without verdict of which a chunk proves damaged. */
 typedef void cb_pack_damage_visit(void *arg, const char *pack, const char *reason);
 CB_MUST_USE cb_code cb_repo_rebuild_index(cb_repo *repo, cb_pack_damage_visit *visit, void *arg,
                                           uint64_t *packs, uint64_t *chunks, cb_error *err);

@@ -82,6 +82,7 @@ struct cb_repo {
     uint64_t index_generation; /* counts the loads, and what else changes which packs are usable */
     uint8_t (*damaged)[CB_PACK_ID_BYTES]; /* packs of which a chunk was read and was wrong */
     size_t damaged_count, damaged_capacity;
+    atomic_bool has_damage; /* damaged_count is not 0 */
 
     char (*known_names)[CB_NAME_MAX + 1]; /* of an encrypted repository; of the opening thread */
     size_t known_count, known_capacity;
@@ -128,6 +129,8 @@ void cb_repo_worker_free(cb_repo_worker *worker);
 
 /* Is it known to hold damage? Under repo->lock. No session relies upon such a pack any more. */
 bool cb_repo_pack_is_damaged(const cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES]);
+/* From now on it is. */
+void cb_repo_note_damaged(cb_repo *repo, const uint8_t id[CB_PACK_ID_BYTES]);
 
 /* ---- names in keys ---- */
 
@@ -253,6 +256,19 @@ CB_MUST_USE cb_code cb_pack_list_render(const cb_pack_id *packs, size_t count, c
                                         cb_error *err);
 CB_MUST_USE cb_code cb_pack_list_parse(cb_bytes payload, cb_pack_id **out, size_t *count,
                                        cb_error *err);
+
+/* ---- packs that are damaged or lost (condemn.c) ---- */
+
+/* Zero-initialised is empty. */
+typedef struct cb_bad_packs {
+    cb_pack_id *ids;
+    size_t count, capacity;
+} cb_bad_packs;
+void cb_bad_packs_free(cb_bad_packs *bad);
+CB_MUST_USE cb_code cb_bad_packs_add(cb_bad_packs *bad, const uint8_t id[CB_PACK_ID_BYTES],
+                                     cb_error *err);
+/* Put those that no list names on a new one; the others are taken out of `bad`. */
+CB_MUST_USE cb_code cb_condemn(cb_repo *repo, cb_bad_packs *bad, cb_error *err);
 
 /* ---- index ---- */
 

@@ -340,7 +340,7 @@ static cb_code open_once(cb_session *session, unsigned *suffix, bool *clash, cb_
         cb_seen_number(session->repo, session->name, session->number);
         code = start_beats(session, err);
     }
-    if (code == CB_OK && session->has_lower)
+    if (code == CB_OK && session->has_lower && !session->request.is_beside_others)
         code = cb_session_wait_lock(session, err);
     if (code == CB_OK)
         code = cb_reclaim_lists_read(session->repo, false, &session->lists, err);

@@ -284,3 +284,27 @@ def test_newer_repository(victim):
         victim.path(key).write_bytes(text[:6] + b"\xff" * 6 + text[12:])
     for command in (["list"], ["backup", victim.work / "a.duckdb"]):
         assert victim.cb(*command, code=(FAILED, DAMAGED)).error["message"]
+
+
+def test_what_verify_found_is_stored_again(victim):
+    """Bytes in both copies of chunks rot: the next backup, an ordinary one, brings them back."""
+    victim.reset()
+    for key in victim.packs_of_a:
+        path = victim.path(key)
+        data = bytearray(path.read_bytes())
+        for at in range(len(data) // 4, len(data) // 2, 1000):
+            data[at] ^= 1
+        path.chmod(0o644)
+        path.write_bytes(data)
+    for _ in range(2):
+        victim.cb("verify", code=DAMAGED)
+    lists = [key for key in objects(victim.cb.repo) if key.endswith("/suspect")]
+    assert len(lists) == 1, "a pack is condemned once"
+    victim.cb("backup", victim.work / "a.duckdb")
+    kept = []
+    assert victim.restore(f"a@{victim.cb.labels('a')[-1]}", victim.content, kept)
+    assert victim.history.samples.content(kept[0][0]) == victim.content
+    victim.cb("verify")
+    victim.cb("expire", "a", "--keep-last", 9)
+    assert not set(victim.packs_of_a) & set(objects(victim.cb.repo))
+    victim.cb("verify")

@@ -196,7 +196,11 @@ static void test_config_copy(void **state)
     read_raw(p, "config.copy", &now);
     assert_int_equal(now.size, raw.size);
     assert_memory_equal(now.data, raw.data, raw.size);
-    for (size_t at = 0; at < raw.size; at += 7) {
+    make_newer(p, "config");
+    assert_code(CB_UNSUPPORTED, open_repo(p, &repo, &err));
+    err = (cb_error){0};
+    write_raw(p, "config", cb_buf_bytes(&raw));
+    for (size_t at = 8; at < raw.size; at += 7) {
         flip(p, "config", at);
         assert_ok(open_repo(p, &repo, &err));
         cb_repo_close(repo);
@@ -734,6 +738,180 @@ static void test_verified(void **state)
     cb_repo_close(repo);
 }
 
+/* ---- rot at rest --------------------------------------------------------------------------- */
+
+typedef enum victim { VICTIM_DATA, VICTIM_TABLE, VICTIM_PAGE } victim;
+
+static void find_victim(cb_repo *repo, const cb_manifest *manifest, victim which, cb_hash *out)
+{
+    cb_tree *tree;
+    cb_item item;
+    cb_entry entry;
+    size_t pages;
+    bool more;
+    cb_error err = {0};
+
+    assert_ok(cb_tree_open(repo, manifest, &tree, &err));
+    assert_ok(cb_tree_next(tree, &item, &more, &err));
+    assert_ok(cb_tree_entries(tree, 15, 1, &entry, &err)); /* both versions have it */
+    *out = entry.id;
+    if (which == VICTIM_PAGE)
+        *out = cb_tree_pages(tree, &pages)[0];
+    if (which == VICTIM_TABLE)
+        *out = manifest->item_chunks[0];
+    cb_tree_free(tree);
+}
+
+/* Flip a byte in a chunk that the newest backup needs; the key of its pack. */
+static void rot(place *p, victim which, char key[CB_KEY_MAX])
+{
+    cb_manifest_ref ref;
+    cb_manifest *manifest;
+    cb_location at;
+    cb_hash id;
+    cb_error err = {0};
+    cb_repo *repo;
+
+    assert_ok(open_repo(p, &repo, &err));
+    assert_ok(cb_manifest_find(repo, "prod", &ref, &err));
+    assert_ok(cb_manifest_load(repo, &ref, &manifest, &err));
+    find_victim(repo, manifest, which, &id);
+    assert_ok(cb_repo_locate(repo, &id, &at, &err));
+    cb_repo_pack_name(repo, at.pack, key);
+    flip(p, key, at.offset + at.stored_bytes / 2);
+    cb_manifest_free(manifest);
+    cb_repo_close(repo);
+}
+
+/* How many packs came to be known as damaged. */
+static size_t verify(place *p, cb_code expected)
+{
+    cb_repo *repo;
+    size_t count;
+    cb_error err = {0};
+
+    assert_ok(open_repo(p, &repo, &err));
+    assert_code(expected, fixture_check_all(repo, &count, &err));
+    err = (cb_error){0};
+    assert_ok(cb_repo_condemn(repo, true, &count, &err));
+    cb_repo_close(repo);
+    return count;
+}
+
+static void reclaim_once(place *p, cb_code expected)
+{
+    cb_reclaim_result result;
+    cb_error err = {0};
+    cb_repo *repo;
+
+    assert_ok(open_repo(p, &repo, &err));
+    assert_code(expected, cb_repo_reclaim(repo, 0, &result, &err));
+    cb_repo_close(repo);
+}
+
+/* The parent's table is not taken over, nor is what it names believed to be there. */
+static void parent_is_not_trusted(place *p)
+{
+    cb_session_request request = {.name = "prod", .single_threaded = true};
+    cb_manifest_ref ref;
+    cb_manifest *parent;
+    cb_session *session;
+    cb_error err = {0};
+    cb_repo *repo;
+
+    assert_ok(open_repo(p, &repo, &err));
+    assert_ok(cb_session_open(repo, &request, &session, &err));
+    assert_ok(cb_session_parent(session, &ref, &parent, &err));
+    assert_code(CB_NOT_FOUND, cb_session_adopt_items(session, parent, &err));
+    cb_manifest_free(parent);
+    cb_session_free(session);
+    cb_repo_close(repo);
+}
+
+static void rot_heals(place *p, victim which, bool repair_too)
+{
+    char key[CB_KEY_MAX];
+    uint64_t packs, chunks;
+    cb_error err = {0};
+    cb_repo *repo;
+
+    rot(p, which, key);
+    assert_int_equal(verify(p, CB_CORRUPT), 1);
+    assert_int_equal(verify(p, CB_CORRUPT), 0); /* a list names it */
+    assert_int_equal(fixture_count(p->store, "reclaim/"), 1);
+    if (repair_too) {
+        assert_ok(open_repo(p, &repo, &err));
+        assert_ok(cb_repo_rebuild_index(repo, NULL, NULL, &packs, &chunks, &err));
+        assert_true(cb_repo_has_damage(repo));
+        cb_repo_close(repo);
+    }
+    /* Needed and damaged: no judgement makes it usable again. */
+    reclaim_once(p, which == VICTIM_DATA ? CB_OK : CB_CORRUPT);
+    assert_int_equal(fixture_count(p->store, "reclaim/"), 1);
+    assert_int_equal(fixture_count(p->store, key), 1);
+    parent_is_not_trusted(p);
+    back_up(p, 2);
+    assert_int_equal(verify(p, CB_OK), 0);
+    reclaim_once(p, CB_OK);
+    assert_int_equal(fixture_count(p->store, key), 0); /* what was good in it was copied */
+    p->warnings = 0;
+    assert_int_equal(verify(p, CB_OK), 0);
+    assert_int_equal(p->warnings, 0);
+    fixture_key(p->store, "reclaim/", 0, key);
+    assert_non_null(strstr(key, "verdict"));
+    assert_int_equal(fixture_count(p->store, "reclaim/"), 1);
+}
+
+static void test_rot_in_data(void **state)
+{
+    rot_heals(*state, VICTIM_DATA, false);
+}
+
+static void test_rot_in_table(void **state)
+{
+    rot_heals(*state, VICTIM_TABLE, false);
+}
+
+static void test_rot_in_page(void **state)
+{
+    rot_heals(*state, VICTIM_PAGE, true);
+}
+
+/* Somebody else gives back space: the list is made all the same. */
+static void test_rot_beside_a_reclaim(void **state)
+{
+    place *p = *state;
+    cb_session_request request = {.name = CB_NAME_RECLAIM, .single_threaded = true};
+    cb_session *other;
+    char key[CB_KEY_MAX];
+    cb_error err = {0};
+    cb_repo *repo;
+
+    rot(p, VICTIM_DATA, key);
+    assert_ok(open_repo(p, &repo, &err));
+    assert_ok(cb_session_open(repo, &request, &other, &err));
+    assert_int_equal(verify(p, CB_CORRUPT), 1);
+    cb_session_free(other);
+    cb_repo_close(repo);
+    parent_is_not_trusted(p);
+}
+
+/* Read wrongly once, and good: the list acquits it. */
+static void test_false_alarm(void **state)
+{
+    place *p = *state;
+    char key[CB_KEY_MAX];
+
+    rot(p, VICTIM_DATA, key);
+    assert_int_equal(verify(p, CB_CORRUPT), 1);
+    rot(p, VICTIM_DATA, key); /* the same byte again */
+    reclaim_once(p, CB_OK);
+    assert_int_equal(fixture_count(p->store, key), 1);
+    assert_int_equal(verify(p, CB_OK), 0);
+    fixture_key(p->store, "reclaim/", 0, key);
+    assert_non_null(strstr(key, "verdict"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -755,6 +933,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_labels, begin, end),
         cmocka_unit_test_setup_teardown(test_grave, begin, end),
         cmocka_unit_test_setup_teardown(test_verified, begin, end),
+        cmocka_unit_test_setup_teardown(test_rot_in_data, begin, end),
+        cmocka_unit_test_setup_teardown(test_rot_in_table, begin, end),
+        cmocka_unit_test_setup_teardown(test_rot_in_page, begin, end),
+        cmocka_unit_test_setup_teardown(test_rot_beside_a_reclaim, begin, end),
+        cmocka_unit_test_setup_teardown(test_false_alarm, begin, end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
