@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ENTRIES_AT_ONCE = 128, AHEAD_MIN = 16, ITEMS_IN_FLIGHT = 128 };
+enum { ENTRIES_AT_ONCE = 256, AHEAD_MIN = 16, ITEMS_IN_FLIGHT = 128 };
 
 /* What a worker must know of an item to say what was lost of it. */
 typedef struct named_item {
