@@ -677,7 +677,9 @@ static void begin_hosts(world *w)
     }
     for (size_t i = 0; i < HOSTS; i++) {
         char folder[300];
-        cb_settings settings = {.jobs = 2, .cache_directory = folder};
+        cb_settings settings = {.jobs = 2,
+                                .cache_directory = folder,
+                                .passphrase = fixture_is_encrypted() ? FIXTURE_PASSPHRASE : NULL};
         cb_error err = {0};
 
         snprintf(folder, sizeof(folder), "%s/%zu", w->cache[0] != '\0' ? w->cache : "/dev/null", i);
