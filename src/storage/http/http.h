@@ -69,7 +69,7 @@ struct cb_http_request {
     void *arg;            /* of sign and judge */
     size_t answer_max;    /* a longer body of a 2xx answer is CB_TOO_LARGE; 0: 64 MiB */
     cb_buf *into;         /* where the body of a 2xx answer is appended; NULL: response->body */
-    unsigned attempts;    /* 0: 7, and 14 once any server has answered */
+    unsigned attempts;    /* 0: 7, 10 once any server has answered, 2 while it is away */
     int64_t timeout_us;   /* for the whole attempt; 0: none but the stall limit */
     int64_t connect_timeout_us; /* 0: 10 s */
     bool is_direct;  /* past any proxy: metadata services, which only this machine can reach */

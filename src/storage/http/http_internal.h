@@ -79,6 +79,7 @@ struct cb_http {
     cb_bucket up, down;
 
     atomic_uint_fast64_t requests, retries, sent, received;
+    atomic_bool is_away;      /* somebody's attempts are spent, and nobody was answered since */
     atomic_bool has_answered; /* some server did, once: it is worth waiting for */
 };
 

@@ -10,9 +10,14 @@
 
 #include "base/text.h"
 
-/* A server that was there comes back: about two minutes of waits. One that never answered is more
-   likely a wrong address: some ten seconds. */
-enum { ATTEMPTS_AFTER_ANSWER = 14, ATTEMPTS_BEFORE_ANSWER = 7, HOST_MAX = 300 };
+/* A server that was there comes back: about a minute of waits. One that never answered is more
+   likely a wrong address: some ten seconds. Once someone has waited in vain, others need not. */
+enum {
+    ATTEMPTS_AFTER_ANSWER = 10,
+    ATTEMPTS_BEFORE_ANSWER = 7,
+    ATTEMPTS_WHILE_AWAY = 2,
+    HOST_MAX = 300,
+};
 
 #define WAIT_FIRST_US INT64_C(200000)   /* after a transport error; doubles */
 #define WAIT_BUSY_US  INT64_C(500000)   /* after an answer that says "later" */
@@ -356,6 +361,8 @@ static unsigned attempts_of(cb_http *http, const cb_http_request *request)
 {
     if (request->attempts != 0)
         return request->attempts;
+    if (atomic_load(&http->is_away))
+        return ATTEMPTS_WHILE_AWAY;
     return atomic_load(&http->has_answered) ? ATTEMPTS_AFTER_ANSWER : ATTEMPTS_BEFORE_ANSWER;
 }
 
@@ -393,12 +400,16 @@ static cb_code send_until_answered(cb_http *http, const cb_http_request *request
             atomic_store(&http->has_answered, true);
             verdict = verdict_of(&transfer);
         }
+        if (verdict == CB_HTTP_DONE)
+            atomic_store(&http->is_away, false);
         if (verdict == CB_HTTP_DONE || (verdict == CB_HTTP_REFRESH && was_renewed))
             return CB_OK;
         renew = verdict == CB_HTTP_REFRESH;
         was_renewed = was_renewed || renew;
-        if (!renew && attempt >= attempts_of(http, request))
+        if (!renew && attempt >= attempts_of(http, request)) {
+            atomic_store(&http->is_away, true);
             return fail_spent(&transfer, attempt, err);
+        }
         atomic_fetch_add(&http->retries, 1);
         if (!renew)
             code = wait_before(http, &transfer, attempt, err);

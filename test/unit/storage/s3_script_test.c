@@ -461,7 +461,7 @@ static void test_nobody_answers(void **state)
     CLOUD_SCRIPT(&self, PLACE, {.status = "503 Busy", .body = ERROR_("SlowDown")});
     assert_int_equal(cb_store_get(self.store, "k", 0, 9, &into, &self.err), CB_RETRY);
     assert_true(message_has(&self, "SlowDown (said so): 127.0.0.1:"));
-    assert_true(message_has(&self, "answered 503 to the last of 14 attempts"));
+    assert_true(message_has(&self, "answered 503 to the last of 10 attempts"));
     cloud_stop(&self);
 }
 
