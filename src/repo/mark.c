@@ -564,12 +564,13 @@ cb_code cb_reclaim_mark(cb_reclaim *run, cb_pack_id **out, size_t *count, cb_err
         code = protected_sessions(run, &kept, err);
     if (code == CB_OK)
         code = measure(run, &kept, &uses, err);
-    if (code == CB_OK)
+    if (code == CB_OK) {
         code = save_rest(run, uses, &any, err);
-    if (code == CB_OK && any)
-        code = cb_session_flush(run->session, err);
-    if (is_full(run, code, err))
-        code = CB_OK;
+        if (code == CB_OK && any)
+            code = cb_session_flush(run->session, err);
+        if (is_full(run, code, err))
+            code = CB_OK;
+    }
     if (code == CB_OK)
         code = choose(run, &kept, uses, suspects, count, candidates, err);
     free(candidates);
