@@ -440,6 +440,5 @@ os._exit(0)
     one.with_name("one.duckdb.wal").replace(other.with_name("other.duckdb.wal"))
     opened = duckdb("2.0.0", "duckdb.connect(args[0])", other, check=False)
     assert opened.returncode != 0 and "WAL" in opened.stderr
-    found = cb("check", other, code=DAMAGED).json
-    assert [entry["item"] for entry in found["damaged"]] == ["log"]
-    assert "another" in found["damaged"][0]["reason"]
+    told = cb.run("check", other)
+    assert "belongs to another database" in told.out + told.err

@@ -161,9 +161,9 @@ static cb_code describe(check *c, cb_error *err)
                              "checked");
     }
     if (code == CB_OK && now->log_is_foreign)
-        code = cb_check_damage(report, err, "log", "header",
-                               "it belongs to another database, or to another state of this one: "
-                               "DuckDB refuses to open the file beside it");
+        code = cb_check_note(report, err,
+                             "the log beside it belongs to another database, or to another state "
+                             "of this one: DuckDB refuses to open the pair");
     else if (code == CB_OK && now->verdict == CB_SIGHT_CRASHED)
         code = cb_check_note(report, err,
                              "a process was killed during a checkpoint: the next read-write open "
