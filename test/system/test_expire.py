@@ -51,8 +51,8 @@ def test_rules(month):
     days = sorted(by_day.values())
     assert kept_by(month, "--keep-daily", 7) == days[-7:]
     assert kept_by(month, "--keep-hourly", 4) == labels[-4:]
-    assert kept_by(month, "--keep-within", "3d") == labels[-7:]
-    assert kept_by(month, "--keep-within", "36h") == labels[-4:]
+    assert kept_by(month, "--keep-within", "73h") == labels[-7:]
+    assert kept_by(month, "--keep-within", "37h") == labels[-4:]
     weekly = kept_by(month, "--keep-weekly", 2)
     assert len(weekly) == 2 and weekly[-1] == labels[-1]
     assert kept_by(month, "--keep-yearly", 1) == labels[-1:]
