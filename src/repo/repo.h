@@ -356,7 +356,6 @@ CB_MUST_USE cb_code cb_repo_locate(cb_repo *repo, const cb_hash *id, cb_location
 CB_MUST_USE cb_code cb_repo_get(cb_repo *repo, unsigned worker, const cb_hash *id, cb_buf *into,
                                 cb_error *err);
 
-
 typedef struct cb_repo_counts {
     uint64_t names, backups, packs, chunks, stored_bytes, raw_bytes;
 } cb_repo_counts;

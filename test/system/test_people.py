@@ -348,11 +348,8 @@ class Terminal:
         end = time.monotonic() + timeout
         while text not in self.shown:
             assert time.monotonic() < end, self.shown
-            if select.select([self.fd], [], [], 0.2)[0]:
-                try:
-                    self.shown += os.read(self.fd, 4096).decode()
-                except OSError:
-                    break
+            if not self.read_for(0.2):
+                break
         assert text in self.shown, self.shown
 
     def echoes(self):
@@ -367,19 +364,21 @@ class Terminal:
         self.shown = ""
         os.write(self.fd, text.encode() + b"\n")
 
+    def read_for(self, seconds):
+        """Gather what is shown within that time. False when there will be nothing more."""
+        if not select.select([self.fd], [], [], seconds)[0]:
+            return True
+        try:
+            self.shown += os.read(self.fd, 4096).decode(errors="replace")
+        except OSError:  # the program closed its side
+            return False
+        return True
+
     def wait(self):
         end = time.monotonic() + 60
-        while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                break
+        while self.read_for(0.5):
             assert time.monotonic() < end, self.shown
-            if select.select([self.fd], [], [], 0.05)[0]:
-                try:
-                    self.shown += os.read(self.fd, 4096).decode()
-                except OSError:
-                    time.sleep(0.05)
-        return os.waitstatus_to_exitcode(status)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 def test_passphrase_from_the_terminal(cb, folder):

@@ -584,7 +584,7 @@ static void test_blocks_are_of_one_writer(void **state)
 {
     enum { STEP = 1 << 20, STEPS = 45 };
     CB_CLEANUP(cb_buf_free) cb_buf seen = {0};
-    uint8_t *data = malloc(STEP);
+    uint8_t *data;
     cb_writer *writers[2];
     cb_error err = {0};
     cloud self;
@@ -592,6 +592,7 @@ static void test_blocks_are_of_one_writer(void **state)
     (void)state;
     if (!cloud_open(&self, "CB_TEST_AZ"))
         skip();
+    data = malloc(STEP);
     assert_non_null(data);
     for (int i = 0; i < 2; i++)
         assert_ok(cb_store_put(self.store, "turns", CB_PUT_NEW, &writers[i], &err));
