@@ -147,6 +147,28 @@ typedef enum cb_compress_kind {
     CB_COMPRESS_ZSTD,
 } cb_compress_kind;
 
+/* How a backup of a lake has its data files. */
+typedef enum cb_lake_data {
+    CB_LAKE_DATA_COPY,      /* their bytes */
+    CB_LAKE_DATA_REFERENCE, /* path, size, version id and checksum; checked to be there */
+    CB_LAKE_DATA_REPLICA,   /* the same, and every file was found in the replica */
+} cb_lake_data;
+
+/* What only a lake has; zero for everything else. */
+typedef struct cb_lake_options {
+    const char *metadata_schema; /* NULL: the default of the catalog's kind */
+    const char *data_path;       /* backup, check: where the files are, when not where the catalog
+                                    says; restore: where they are to be; NULL as the catalog says */
+    cb_lake_data data;
+    const char *replica; /* with CB_LAKE_DATA_REPLICA: its address */
+    bool allow_keys;     /* backup: an encrypted lake into a repository that is not encrypted */
+    bool has_snapshot;   /* restore: as it was at this snapshot */
+    int64_t snapshot;
+    const char *const *tables; /* restore: only these, "schema.table" or "table" */
+    size_t table_count;
+    bool all_snapshots; /* verify --deep: count at each */
+} cb_lake_options;
+
 typedef struct cb_backup_request {
     const char *source; /* address */
     const char *name;   /* NULL: derived from the source */
@@ -163,6 +185,7 @@ typedef struct cb_backup_request {
     bool allow_damage;
     const char *source_snapshot;
     const char *before; /* shell command; when it fails nothing else is done */
+    cb_lake_options lake;
 } cb_backup_request;
 
 /* One repository of several. */
@@ -263,6 +286,7 @@ typedef struct cb_restore_request {
     bool delete_extra; /* dir, with delta: remove what the backup does not have */
     bool mend;         /* duckdb: write the right checksum into torn metadata blocks */
     bool salvage;      /* leave out what is damaged in the repository, and list it */
+    cb_lake_options lake;
 } cb_restore_request;
 
 typedef struct cb_restore_result {
@@ -272,6 +296,9 @@ typedef struct cb_restore_result {
     uint64_t files, bytes_written, bytes_reused;
     const cb_damage *lost; /* salvage: what could not be brought back; item and byte range */
     size_t lost_count;
+    const char *orphan_list; /* a lake was replaced: the file that lists what it named and the
+                                restored one does not; NULL */
+    uint64_t orphan_count;
     double seconds;
 } cb_restore_result;
 
@@ -293,6 +320,7 @@ typedef struct cb_verify_request {
     double percent;     /* read only so much, the least recently verified first; 0: all */
     uint64_t max_bytes; /* the same as bytes; 0: no bound */
     bool schedule;      /* with deep: choose one backup by age and by when it was last opened */
+    cb_lake_options lake;
 } cb_verify_request;
 
 typedef struct cb_verify_result {
@@ -327,7 +355,170 @@ typedef struct cb_check_result {
 
 CB_API CB_MUST_USE cb_code cb_check(cb_ctx *ctx, const char *source, cb_check_result **out,
                                     cb_error *err);
+/* The same of a lake, with its options. */
+CB_API CB_MUST_USE cb_code cb_check_with(cb_ctx *ctx, const char *source,
+                                         const cb_lake_options *lake, cb_check_result **out,
+                                         cb_error *err);
 CB_API void cb_check_result_free(cb_check_result *result);
+
+/* ---- lakes --------------------------------------------------------------------------------- */
+
+typedef struct cb_lake_status_result {
+    const char *address, *catalog; /* "duckdb", "sqlite", "postgres" */
+    const char *metadata_schema, *version, *created_by, *data_path;
+    bool version_is_known, encrypted;
+    int64_t snapshot, oldest_snapshot; /* ids */
+    int64_t snapshot_us, oldest_snapshot_us;
+    uint64_t snapshots, tables, data_files, delete_files, scheduled_files;
+    uint64_t data_bytes, delete_bytes, inlined_rows, inlined_deletes;
+    const char *newest_backup; /* NAME@LABEL; NULL: none, or no repository */
+    int64_t backup_point_us, backup_snapshot;
+    uint64_t missing_snapshots, missing_files, missing_bytes; /* what that backup lacks */
+    const char *const
+        *warnings; /* cleanup shorter than the backups' distance, ...: with what to set */
+    size_t warning_count;
+} cb_lake_status_result;
+
+/* The repository is looked into when there is one. */
+CB_API CB_MUST_USE cb_code cb_lake_status(cb_ctx *ctx, const char *lake,
+                                          const cb_lake_options *options, const char *name,
+                                          cb_lake_status_result **out, cb_error *err);
+CB_API void cb_lake_status_result_free(cb_lake_status_result *result);
+
+typedef struct cb_lake_repoint_request {
+    const char *lake;
+    cb_lake_options options; /* data_path: the new place */
+    bool absolute;           /* absolute paths below the old data path too */
+    bool dry_run;
+} cb_lake_repoint_request;
+
+typedef struct cb_lake_change_info {
+    const char *what; /* "data_path", "file", "table", "schema" */
+    const char *from, *to;
+} cb_lake_change_info;
+
+typedef struct cb_lake_repoint_result {
+    const char *from, *to;
+    uint64_t files;                     /* found under the new place */
+    const cb_lake_change_info *changes; /* all rows that were (or would be) changed */
+    size_t change_count;
+    const char *const *left; /* absolute paths that still point elsewhere */
+    size_t left_count;
+    bool dry_run;
+} cb_lake_repoint_result;
+
+/* CB_CORRUPT when a file is not under the new place: it is named, nothing was changed. */
+CB_API CB_MUST_USE cb_code cb_lake_repoint(cb_ctx *ctx, const cb_lake_repoint_request *request,
+                                           cb_lake_repoint_result **out, cb_error *err);
+CB_API void cb_lake_repoint_result_free(cb_lake_repoint_result *result);
+
+typedef struct cb_lake_orphan {
+    const char *path;  /* full */
+    const char *table; /* guessed by its folder; "" unknown */
+    const char *kind;  /* "failed write", "lost by a restore", "scheduled", "other" */
+    uint64_t size_bytes;
+    int64_t modified_us;
+} cb_lake_orphan;
+
+typedef struct cb_lake_orphans_result {
+    const cb_lake_orphan *files; /* by table, kind, age */
+    size_t count;
+    uint64_t bytes;
+    uint64_t named; /* files that the catalog names, for comparison */
+} cb_lake_orphans_result;
+
+CB_API CB_MUST_USE cb_code cb_lake_orphans(cb_ctx *ctx, const char *lake,
+                                           const cb_lake_options *options,
+                                           cb_lake_orphans_result **out, cb_error *err);
+CB_API void cb_lake_orphans_result_free(cb_lake_orphans_result *result);
+
+typedef struct cb_lake_adopt_request {
+    const char *lake;
+    cb_lake_options options;  /* tables: only these */
+    const char *const *files; /* only these; none: all that the lake lost by a restore */
+    size_t file_count;
+    const char *list; /* the list that restore saved; NULL: none */
+    bool accept;      /* what would be refused for its risk is done */
+    bool undo;        /* take the last adopt back */
+    bool dry_run;
+} cb_lake_adopt_request;
+
+typedef struct cb_lake_adopted {
+    const char *table;
+    uint64_t files, rows;
+} cb_lake_adopted;
+
+typedef struct cb_lake_refused {
+    const char *path, *reason;
+} cb_lake_refused;
+
+typedef struct cb_lake_adopt_result {
+    const cb_lake_adopted *tables;
+    size_t table_count;
+    const cb_lake_refused *refused;
+    size_t refused_count;
+    int64_t snapshot; /* that the adoption made; -1 none */
+    bool dry_run;
+} cb_lake_adopt_result;
+
+CB_API CB_MUST_USE cb_code cb_lake_adopt(cb_ctx *ctx, const cb_lake_adopt_request *request,
+                                         cb_lake_adopt_result **out, cb_error *err);
+CB_API void cb_lake_adopt_result_free(cb_lake_adopt_result *result);
+
+typedef struct cb_lake_dump_result {
+    const char *file, *version, *catalog, *sha256;
+    uint64_t tables, rows, bytes;
+} cb_lake_dump_result;
+
+/* `file` NULL: ducklake-backup-<UTC timestamp>-v<version>.sql in `folder` (NULL: the program's data
+   directory). */
+CB_API CB_MUST_USE cb_code cb_lake_dump(cb_ctx *ctx, const char *lake,
+                                        const cb_lake_options *options, const char *file,
+                                        const char *folder, cb_lake_dump_result **out,
+                                        cb_error *err);
+/* Into an empty place of the dump's own kind; `force`: what is there goes. */
+CB_API CB_MUST_USE cb_code cb_lake_undump(cb_ctx *ctx, const char *file, const char *lake,
+                                          const cb_lake_options *options, bool force,
+                                          cb_lake_dump_result **out, cb_error *err);
+CB_API void cb_lake_dump_result_free(cb_lake_dump_result *result);
+
+typedef struct cb_lake_migrate_request {
+    const char *lake;
+    cb_lake_options options;
+    const char *name;     /* of the backup; NULL: derived */
+    const char *to;       /* version; NULL: what the engine makes */
+    const char *dump_dir; /* NULL: the program's data directory */
+    bool guard;           /* only check and back up */
+} cb_lake_migrate_request;
+
+typedef struct cb_lake_migrate_result {
+    const char *from, *to;                 /* versions */
+    bool needed;                           /* false: nothing was done */
+    bool migrated;                         /* false with guard */
+    const char *backup;                    /* NAME@LABEL */
+    const char *dump;                      /* file */
+    uint64_t tables, compared, unreadable; /* tables; table x snapshot pairs that were compared
+                                              equal; pairs that the old version could not read */
+    bool waited;                           /* another process did it while we waited */
+} cb_lake_migrate_result;
+
+/*
+ * Take a verified backup and the dump, migrate, compare; when anything fails or differs the old
+ * catalog is put back and the error says so.
+ */
+CB_API CB_MUST_USE cb_code cb_lake_migrate(cb_ctx *ctx, const cb_lake_migrate_request *request,
+                                           cb_lake_migrate_result **out, cb_error *err);
+CB_API void cb_lake_migrate_result_free(cb_lake_migrate_result *result);
+
+typedef struct cb_lake_rollback_result {
+    const char *backup, *address, *from, *to; /* versions */
+} cb_lake_rollback_result;
+
+/* Bring the catalog from before the last migration of `name` back to where it was. */
+CB_API CB_MUST_USE cb_code cb_lake_rollback(cb_ctx *ctx, const char *name, const char *lake,
+                                            const cb_lake_options *options,
+                                            cb_lake_rollback_result **out, cb_error *err);
+CB_API void cb_lake_rollback_result_free(cb_lake_rollback_result *result);
 
 /* ---- expire ----------------------------------------------------------------------------- */
 

@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "repo/repo.h"
-#include "source/source.h"
+#include "source/transfer.h"
 
 /* ---- open.c ------------------------------------------------------------------------------- */
 
@@ -146,21 +146,6 @@ void cb_lost_free(cb_lost *lost);
 CB_MUST_USE cb_code cb_output(cb_ctx *ctx, cb_repo *repo, const cb_manifest *manifest,
                               cb_target *target, bool delta, cb_lost *lost, cb_output_counts *out,
                               cb_error *err);
-
-/* ---- transfer.c --------------------------------------------------------------------------- */
-
-/*
- * Drive a source that has begun straight into a prepared target, without a repository.
- * Pieces are written where they belong as they are read; a later pass overwrites.
- */
-typedef struct cb_transfer_hash {
-    bool is_known; /* else the file must be read for it */
-    cb_hash hash;  /* of the first item, as the target has it once finished */
-    uint64_t bytes;
-} cb_transfer_hash;
-CB_MUST_USE cb_code cb_transfer(cb_ctx *ctx, cb_source *source, cb_target *target,
-                                uint64_t *bytes_written, cb_transfer_hash *hash /* NULL: not */,
-                                cb_error *err);
 
 /* ---- plain.c ------------------------------------------------------------------------------ */
 

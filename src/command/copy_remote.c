@@ -196,6 +196,7 @@ static cb_code do_step(stream *s, const cb_step *step, cb_error *err)
     case CB_STEP_HOLE: /* what was sent there means nothing, and harms nobody */
     case CB_STEP_BARRIER:
     case CB_STEP_DONE:
+    case CB_STEP_RESTART:
         break;
     }
     return CB_OK;

@@ -504,6 +504,7 @@ static cb_code do_step(intake *in, const cb_step *step, cb_error *err)
         return cb_pool_drain(in->pool, err);
     case CB_STEP_DONE:
         return done(in, step, err);
+    case CB_STEP_RESTART: /* see restart.c */
     case CB_STEP_END:
         break;
     }

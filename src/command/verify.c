@@ -91,7 +91,7 @@ static cb_code open_by_engine(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref 
     if (code == CB_OK)
         code = restore_to(ctx, repo, engine, manifest, path, err);
     if (code == CB_OK)
-        code = engine->deep(ctx, path, note_table, &deep, err);
+        code = engine->deep(ctx, path, NULL, note_table, &deep, err);
     return code;
 }
 

@@ -14,6 +14,8 @@
  *   HOLE     chunk `index` is not stored (free block, sparse range): forget an earlier piece.
  *   BARRIER  finish all pieces before asking for the next step: a pass is over, confirm follows.
  *   DONE     the item is complete.
+ *   RESTART  all items so far are void; those that follow begin a new table. What was read for an
+ *            item of the same path and grid serves as its parent: take() is told of it.
  *   END      the source is confirmed. Until END nothing may be published.
  *
  * Chunks of an item for which no piece was yielded are holes. A source never knows chunks' ids,
@@ -33,6 +35,7 @@ typedef enum cb_step_kind {
     CB_STEP_HOLE,
     CB_STEP_BARRIER,
     CB_STEP_DONE,
+    CB_STEP_RESTART,
     CB_STEP_END,
 } cb_step_kind;
 
@@ -72,6 +75,8 @@ typedef struct cb_source_options {
     bool allow_damage;
     const char *snapshot; /* --source-snapshot: read the same database from here; NULL none */
     const char *scratch;  /* a folder for temporary files, NULL: $TMPDIR or /tmp */
+    const cb_lake_options *lake; /* borrowed; NULL: none given */
+    bool is_sealed;              /* what it yields is stored encrypted, everywhere */
 } cb_source_options;
 
 typedef struct cb_source_ops {
@@ -128,7 +133,9 @@ typedef struct cb_target_options {
     bool mend;
     bool unsynced;  /* a whole restore to a name that nobody believes: the caller syncs the files */
     cb_bytes state; /* of the manifest */
-    uint64_t total_bytes; /* for the check of free space */
+    uint64_t total_bytes;        /* for the check of free space */
+    const cb_lake_options *lake; /* borrowed; NULL: none given */
+    const char *lost_list; /* a folder for the list of files that a replaced lake named; NULL */
 } cb_target_options;
 
 typedef struct cb_target_ops {
@@ -176,6 +183,7 @@ void cb_target_free(cb_target *target); /* NULL is allowed */
 
 /* check: results go to a collector owned by the command. */
 typedef struct cb_check_report {
+    const cb_lake_options *lake; /* in: as in cb_source_options */
     cb_arena arena;
     const char *version;
     uint64_t blocks, used_blocks, free_blocks, bad_blocks, commits_in_log;
@@ -205,8 +213,9 @@ typedef struct cb_engine {
     /* Is the live source sound? Reads only. */
     cb_code (*check)(cb_ctx *ctx, const char *path, cb_check_report *report, cb_error *err);
     /* Open a restored copy at `path` (ours to change) with the engine itself and read it all.
-       CB_CORRUPT when the engine finds damage. */
-    cb_code (*deep)(cb_ctx *ctx, const char *path, cb_table_visit *visit, void *arg, cb_error *err);
+       CB_CORRUPT when the engine finds damage. `lake`: NULL, or what a lake needs. */
+    cb_code (*deep)(cb_ctx *ctx, const char *path, const cb_lake_options *lake,
+                    cb_table_visit *visit, void *arg, cb_error *err);
 } cb_engine;
 
 /*
@@ -226,5 +235,6 @@ CB_MUST_USE cb_code cb_engine_path(const cb_engine *engine, const char *address,
 extern const cb_engine cb_duckdb_engine;
 extern const cb_engine cb_sqlite_engine;
 extern const cb_engine cb_dir_engine;
+extern const cb_engine cb_ducklake_engine;
 
 #endif

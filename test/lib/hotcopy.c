@@ -97,6 +97,7 @@ static cb_code step(hotcopy *h, cb_pool *pool, const cb_step *s, cb_error *err)
     case CB_STEP_DONE:
         return cb_target_done(h->target, h->numbers[s->piece.item], err);
     case CB_STEP_BARRIER:
+    case CB_STEP_RESTART:
     case CB_STEP_END:
         break;
     }

@@ -171,6 +171,7 @@ static cb_code act(cb_source *source, const test_backup *parent, test_backup *ou
             return cb_fail(err, CB_INTERNAL, "an item ended that was not open");
         item->done = true;
         return CB_OK;
+    case CB_STEP_RESTART:
     case CB_STEP_END:
         return CB_OK;
     }

@@ -87,6 +87,7 @@ static cb_code inspect_step(inspection *in, const cb_step *step, cb_error *err)
     case CB_STEP_HOLE:
     case CB_STEP_BARRIER:
     case CB_STEP_DONE:
+    case CB_STEP_RESTART:
     case CB_STEP_END:
         return CB_OK;
     }
@@ -141,12 +142,14 @@ cb_code cb_dir_check(cb_ctx *ctx, const char *path, cb_check_report *report, cb_
     return code;
 }
 
-cb_code cb_dir_deep(cb_ctx *ctx, const char *path, cb_table_visit *visit, void *arg, cb_error *err)
+cb_code cb_dir_deep(cb_ctx *ctx, const char *path, const cb_lake_options *lake,
+                    cb_table_visit *visit, void *arg, cb_error *err)
 {
     inspection in = {.ctx = ctx, .visit = visit, .visit_arg = arg};
     cb_source_facts facts = {0};
     cb_code code = run(&in, path, &facts, err);
 
+    (void)lake;
     if (code == CB_OK)
         code = end_top(&in, err);
     free(in.top);

@@ -30,8 +30,10 @@ static bool recognise(const char *path)
            memcmp(head + 8, CB_DUCKDB_INTERRUPTED_MAGIC, 4) == 0;
 }
 
-static cb_code deep(cb_ctx *ctx, const char *path, cb_table_visit *visit, void *arg, cb_error *err)
+static cb_code deep(cb_ctx *ctx, const char *path, const cb_lake_options *lake,
+                    cb_table_visit *visit, void *arg, cb_error *err)
 {
+    (void)lake;
     return cb_duckdb_scan(ctx, path, visit, arg, err);
 }
 

@@ -270,14 +270,15 @@ static cb_code count_tables(sqlite3 *db, const char *path, cb_table_visit *visit
                          count_table, &c, err);
 }
 
-cb_code cb_sqlite_deep(cb_ctx *ctx, const char *path, cb_table_visit *visit, void *arg,
-                       cb_error *err)
+cb_code cb_sqlite_deep(cb_ctx *ctx, const char *path, const cb_lake_options *lake,
+                       cb_table_visit *visit, void *arg, cb_error *err)
 {
     CB_CLEANUP(cb_sqlite_close) sqlite3 *db = NULL;
     findings f = {ctx, NULL, path, 0};
     cb_sqlite_header header;
     cb_code code = cb_sqlite_look(path, &header, err);
 
+    (void)lake;
     if (code == CB_OK)
         code = cb_sqlite_require(path, &header, err);
     if (code == CB_OK)

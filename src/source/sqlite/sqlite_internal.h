@@ -140,8 +140,8 @@ cb_code cb_sqlite_source_new(cb_ctx *ctx, const char *path, const cb_source_opti
 cb_code cb_sqlite_target_new(cb_ctx *ctx, const char *path, const cb_target_options *options,
                              cb_target **out, cb_error *err);
 cb_code cb_sqlite_check(cb_ctx *ctx, const char *path, cb_check_report *report, cb_error *err);
-cb_code cb_sqlite_deep(cb_ctx *ctx, const char *path, cb_table_visit *visit, void *arg,
-                       cb_error *err);
+cb_code cb_sqlite_deep(cb_ctx *ctx, const char *path, const cb_lake_options *lake,
+                       cb_table_visit *visit, void *arg, cb_error *err);
 
 /* ---- records: doc/format.md, "Items" ------------------------------------------------------- */
 

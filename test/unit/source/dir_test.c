@@ -750,7 +750,7 @@ static void test_deep(void **state)
     tree_file(f->from, "sub/b", 10, 1);
     tree_mkdir(f->from, "sub/empty");
     tree_file(f->from, "sub/empty/c", 10, 1);
-    assert_int_equal(cb_dir_engine.deep(f->ctx, f->from, sum_rows, &sum, &err), CB_OK);
+    assert_int_equal(cb_dir_engine.deep(f->ctx, f->from, NULL, sum_rows, &sum, &err), CB_OK);
     assert_int_equal(sum, 201);
 }
 

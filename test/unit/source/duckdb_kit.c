@@ -413,6 +413,7 @@ static cb_code steps(kit_copy *c, cb_target *target, cb_error *err)
         case CB_STEP_DONE:
             code = cb_target_done(target, numbers[step.piece.item], err);
             break;
+        case CB_STEP_RESTART:
         case CB_STEP_END:
             break;
         }

@@ -401,10 +401,10 @@ static void test_deep(void **state)
 
     kit_sql(k->path, some_rows);
     kit_sql(k->path, "CREATE VIEW v AS SELECT * FROM missing; ANALYZE");
-    assert_ok(cb_sqlite_engine.deep(k->ctx, k->path, count_tables, seen, &err));
+    assert_ok(cb_sqlite_engine.deep(k->ctx, k->path, NULL, count_tables, seen, &err));
     assert_string_equal(seen, "\"main\".\"odd \"\"name\"=0 \"main\".\"t\"=5000 ");
     damage(k->path, 4096 * 20);
-    assert_code(CB_CORRUPT, cb_sqlite_engine.deep(k->ctx, k->path, count_tables, seen, &err));
+    assert_code(CB_CORRUPT, cb_sqlite_engine.deep(k->ctx, k->path, NULL, count_tables, seen, &err));
 }
 
 int main(void)

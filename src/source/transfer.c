@@ -10,7 +10,7 @@
  * the end. Whatever else happens (a second pass, a block that became free) makes the hash unknown,
  * and the file is read once more.
  */
-#include "command/command_internal.h"
+#include "source/transfer.h"
 
 #include "base/array.h"
 #include "base/pool.h"
@@ -255,6 +255,7 @@ static cb_code do_step(transfer *t, const cb_step *step, cb_error *err)
     case CB_STEP_DONE:
         return finish_item(t, piece->item, err);
     case CB_STEP_BARRIER:
+    case CB_STEP_RESTART:
     case CB_STEP_END:
         break;
     }

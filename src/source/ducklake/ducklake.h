@@ -1,0 +1,72 @@
+/*
+ * ducklake.h - a lake as one thing to back up: its catalog, frozen, and exactly the files that the
+ * frozen catalog names.
+ *
+ * Items of a backup, in this order:
+ *
+ *     catalog/...   the private copy of freeze.h
+ *     data/...      data, delete and puffin files below the data path
+ *     outside/...   those that lie elsewhere (absolute paths)
+ *
+ * A data file never changes, so an item that the parent has with the same size is taken over
+ * without a look at it. attrs of data items: doc/format.md, "DuckLake".
+ *
+ * A file that is gone when it is to be read: the catalog is frozen again, and what was read so far
+ * serves as the parent (CB_STEP_RESTART), at most five times; a file that the fresh catalog still
+ * names is missing: damage.
+ */
+#ifndef CB_SOURCE_DUCKLAKE_DUCKLAKE_H
+#define CB_SOURCE_DUCKLAKE_DUCKLAKE_H
+
+#include "source/ducklake/files.h"
+#include "source/ducklake/freeze.h"
+
+/* Attrs of a data item (codec/field.h); absent is zero. */
+typedef enum cb_lake_attr {
+    CB_LAKE_ATTR_KIND = 1,      /* cb_lake_file_kind */
+    CB_LAKE_ATTR_SIZE = 2,      /* of the file; the item of a reference has size 0 */
+    CB_LAKE_ATTR_REFERENCE = 3, /* 1: the bytes are not here, only this description */
+    CB_LAKE_ATTR_VERSION = 4,   /* version id in its bucket */
+    CB_LAKE_ATTR_CHECKSUM = 5,  /* SHA-256 of the bytes, raw */
+    CB_LAKE_ATTR_URL = 6,       /* where it was, as the catalog resolved it */
+    CB_LAKE_ATTR_DAMAGED = 7,   /* 1: missing or cut in the source (--allow-damage) */
+} cb_lake_attr;
+
+/* Keys of a backup's facts, beside those that show prints for any kind. */
+#define CB_LAKE_FACT_KIND          "catalog" /* duckdb, sqlite, postgres */
+#define CB_LAKE_FACT_VERSION       "spec version"
+#define CB_LAKE_FACT_SNAPSHOT      "snapshot"      /* newest id */
+#define CB_LAKE_FACT_SNAPSHOT_TIME "snapshot time" /* RFC 3339 */
+#define CB_LAKE_FACT_OLDEST        "oldest snapshot"
+#define CB_LAKE_FACT_OLDEST_TIME   "oldest snapshot time"
+#define CB_LAKE_FACT_FILES         "files"
+#define CB_LAKE_FACT_BYTES         "bytes"
+#define CB_LAKE_FACT_DATA_PATH     "data path"
+#define CB_LAKE_FACT_SCHEMA        "metadata schema"
+#define CB_LAKE_FACT_ENCRYPTED     "encrypted"
+#define CB_LAKE_FACT_MODE          "data" /* copy, reference, replica */
+
+/* State of a manifest (codec/field.h): what the target needs to know before the items come. */
+typedef enum cb_lake_state {
+    CB_LAKE_STATE_KIND = 1,
+    CB_LAKE_STATE_SCHEMA = 2,
+    CB_LAKE_STATE_DATA_PATH = 3, /* absolute, as it was resolved */
+    CB_LAKE_STATE_VERSION = 4,
+    CB_LAKE_STATE_SNAPSHOT = 5,
+    CB_LAKE_STATE_MODE = 6,
+    CB_LAKE_STATE_REPLICA = 7, /* address of the replica */
+    CB_LAKE_STATE_ENCRYPTED = 8,
+} cb_lake_state;
+
+/* The engine's functions, tied together in ducklake.c. */
+cb_code cb_lake_source_new(cb_ctx *ctx, const char *path, const cb_source_options *options,
+                           cb_source **out, cb_error *err);
+cb_code cb_lake_target_new(cb_ctx *ctx, const char *path, const cb_target_options *options,
+                           cb_target **out, cb_error *err);
+/* check: every file that the live catalog names is there, of the right size and shape. */
+cb_code cb_lake_check(cb_ctx *ctx, const char *path, cb_check_report *report, cb_error *err);
+/* deep: `path` is a restored lake (a catalog's address); DuckDB counts every table. */
+cb_code cb_lake_deep(cb_ctx *ctx, const char *path, const cb_lake_options *lake,
+                     cb_table_visit *visit, void *arg, cb_error *err);
+
+#endif

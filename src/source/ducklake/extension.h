@@ -1,0 +1,65 @@
+/*
+ * extension.h - DuckDB itself with the DuckLake extension, for what only it can do: attach a lake,
+ * migrate it, count its tables.
+ *
+ * The library is the newest beside the program that has its extensions beside it
+ * (duckdb/<version>/libduckdb.so and duckdb/<version>/extensions/ducklake.duckdb_extension), or
+ * --duckdb-library with --extension-directory. An extension loads only in the version that it was
+ * built for; nothing is looked for on the network.
+ *
+ * It runs in a child process of this program: another libduckdb may be loaded in this one, and an
+ * engine that falls over must not take a backup with it. Secrets go to it by a pipe, never by
+ * its command line or environment.
+ */
+#ifndef CB_SOURCE_DUCKLAKE_EXTENSION_H
+#define CB_SOURCE_DUCKLAKE_EXTENSION_H
+
+#include "source/ducklake/address.h"
+
+typedef struct cb_lake_engine cb_lake_engine;
+
+typedef struct cb_lake_engine_options {
+    const char *data_path; /* OVERRIDE_DATA_PATH; NULL: as the catalog says */
+    bool write;            /* else READ_ONLY */
+    bool migrate;          /* AUTOMATIC_MIGRATION TRUE (with write) */
+} cb_lake_engine_options;
+
+/* Attach as database "lake". Errors: CB_UNSUPPORTED (no library, no extension, another spec
+   version: the message has both), CB_BUSY, CB_DENIED, CB_CORRUPT, CB_CANCELLED. */
+CB_MUST_USE cb_code cb_lake_engine_open(cb_ctx *ctx, const cb_lake_address *address,
+                                        const cb_lake_engine_options *options, cb_lake_engine **out,
+                                        cb_error *err);
+/* Detaches and waits for the child's end; CB_OK only when it detached well. NULL is allowed. */
+CB_MUST_USE cb_code cb_lake_engine_close(cb_lake_engine *engine, cb_error *err);
+void cb_lake_engine_cleanup(cb_lake_engine **engine); /* for CB_CLEANUP: closes, errors ignored */
+
+/* All rows as text, for results of up to 64 MiB. */
+typedef cb_code cb_lake_engine_row(void *arg, const char *const *cells, size_t count,
+                                   cb_error *err);
+CB_MUST_USE cb_code cb_lake_engine_query(cb_lake_engine *engine, const char *sql,
+                                         cb_lake_engine_row *visit, void *arg, cb_error *err);
+
+/* The spec version that the loaded extension makes and wants ("1.0"): asked of the extension, by a
+   lake in memory of its own. */
+CB_MUST_USE cb_code cb_lake_engine_target(cb_ctx *ctx, cb_arena *arena, const char **version,
+                                          cb_error *err);
+
+/*
+ * Read every table at every snapshot (or at the newest alone) and visit its row count and a
+ * fingerprint of its rows that does not depend on their order: equal exactly when the contents are.
+ * A table that the engine cannot read is visited with `failure` set; the others go on.
+ */
+typedef struct cb_lake_fingerprint {
+    const char *table; /* "main"."orders" */
+    int64_t snapshot_id;
+    uint64_t rows;
+    const char *digest;
+    const char *failure; /* NULL: it was read */
+} cb_lake_fingerprint;
+typedef cb_code cb_lake_fingerprint_visit(void *arg, const cb_lake_fingerprint *seen,
+                                          cb_error *err);
+CB_MUST_USE cb_code cb_lake_engine_read_all(cb_lake_engine *engine, bool all_snapshots,
+                                            cb_lake_fingerprint_visit *visit, void *arg,
+                                            cb_error *err);
+
+#endif

@@ -1,0 +1,70 @@
+/*
+ * ledger.h - sets of files, compared on disk: what a catalog names, what a storage holds, what a
+ * backup has. For a million files a scratch database, never memory.
+ *
+ * A ledger has numbered sets; a set holds files by their URL, each once. Visits come in the order
+ * of item paths (cb_item_path_compare), or of URLs as bytes, and can be bounded to a range of them:
+ * the shape in which many machines can share the work.
+ *
+ * Backed by a nameless SQLite file in the scratch folder. One thread at a time.
+ */
+#ifndef CB_SOURCE_DUCKLAKE_LEDGER_H
+#define CB_SOURCE_DUCKLAKE_LEDGER_H
+
+#include "source/ducklake/catalog.h"
+
+typedef struct cb_ledger cb_ledger;
+
+typedef enum cb_ledger_set {
+    CB_LEDGER_NAMED, /* by the catalog; scheduled files are marked so */
+    CB_LEDGER_FOUND, /* in storage */
+    CB_LEDGER_KEPT,  /* in a backup, or in the replica */
+} cb_ledger_set;
+
+typedef struct cb_ledger_entry {
+    const char *url, *item;
+    cb_lake_file_kind kind;
+    int64_t id, table_id, begin_snapshot, end_snapshot, size_bytes, footer_bytes, records;
+    bool is_encrypted, is_absolute;
+    int64_t modified_us;  /* FOUND */
+    const char *checksum; /* of the store, "" unknown; FOUND */
+} cb_ledger_entry;
+
+typedef cb_code cb_ledger_visit(void *arg, const cb_ledger_entry *entry, cb_error *err);
+/* `b` NULL: only in the first set; `a` NULL: only in the second. */
+typedef cb_code cb_ledger_pair(void *arg, const cb_ledger_entry *a, const cb_ledger_entry *b,
+                               cb_error *err);
+
+/* `scratch`: a folder. */
+CB_MUST_USE cb_code cb_ledger_open(cb_ctx *ctx, const char *scratch, cb_ledger **out,
+                                   cb_error *err);
+void cb_ledger_close(cb_ledger *ledger); /* NULL is allowed */
+void cb_ledger_cleanup(cb_ledger **ledger);
+CB_MUST_USE cb_code cb_ledger_clear(cb_ledger *ledger, cb_ledger_set set, cb_error *err);
+/* A URL that is there already: the required one (not scheduled) wins. */
+CB_MUST_USE cb_code cb_ledger_add(cb_ledger *ledger, cb_ledger_set set,
+                                  const cb_ledger_entry *entry, cb_error *err);
+/* All that the catalog names. */
+CB_MUST_USE cb_code cb_ledger_add_named(cb_ledger *ledger, cb_lake_db *db,
+                                        const cb_lake_schema *schema, const cb_lake_info *info,
+                                        cb_error *err);
+CB_MUST_USE cb_code cb_ledger_count(cb_ledger *ledger, cb_ledger_set set, uint64_t *count,
+                                    uint64_t *bytes, cb_error *err);
+CB_MUST_USE cb_code cb_ledger_find(cb_ledger *ledger, cb_ledger_set set, const char *url,
+                                   cb_arena *arena, cb_ledger_entry *out, bool *found,
+                                   cb_error *err);
+/*
+ * In the order of item paths. A visit may be left and taken up: a cursor, for cb_source_next.
+ * cursor_next: *more false at the end; the entry is borrowed until the next call.
+ */
+typedef struct cb_ledger_cursor cb_ledger_cursor;
+CB_MUST_USE cb_code cb_ledger_cursor_open(cb_ledger *ledger, cb_ledger_set set,
+                                          cb_ledger_cursor **out, cb_error *err);
+CB_MUST_USE cb_code cb_ledger_cursor_next(cb_ledger_cursor *cursor, cb_ledger_entry *out,
+                                          bool *more, cb_error *err);
+void cb_ledger_cursor_close(cb_ledger_cursor *cursor);
+/* Merge two sets by URL, in byte order of URLs. */
+CB_MUST_USE cb_code cb_ledger_compare(cb_ledger *ledger, cb_ledger_set a, cb_ledger_set b,
+                                      cb_ledger_pair *visit, void *arg, cb_error *err);
+
+#endif

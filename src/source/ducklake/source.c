@@ -1,0 +1,1 @@
+#include "source/ducklake/ducklake.h"
