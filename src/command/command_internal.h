@@ -76,6 +76,15 @@ typedef struct cb_scratch {
 CB_MUST_USE cb_code cb_scratch_make(cb_ctx *ctx, cb_scratch *out, cb_error *err);
 void cb_scratch_free(cb_scratch *scratch);
 
+/* ---- data_folder.c ------------------------------------------------------------------------ */
+
+/*
+ * The program's data directory, $XDG_DATA_HOME/canvasback or ~/.local/share/canvasback, made when
+ * it is missing. Dumps of catalogs go there, and the lists NAME.lost of files that a restore over a
+ * live lake left behind. Errors: CB_USAGE (no home), those of cb_folder_make.
+ */
+CB_MUST_USE cb_code cb_data_folder(char out[CB_PATH_MAX], cb_error *err);
+
 /* ---- intake.c ----------------------------------------------------------------------------- */
 
 enum { CB_OUTLETS_MAX = 8 };
