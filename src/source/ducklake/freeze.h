@@ -39,6 +39,10 @@ CB_MUST_USE cb_code cb_lake_freeze(cb_ctx *ctx, const cb_lake_address *address, 
    conversation is SQLite. */
 CB_MUST_USE cb_code cb_lake_copy_open(cb_ctx *ctx, const char *folder, cb_lake_kind kind,
                                       cb_lake_mode mode, cb_lake_db **out, cb_error *err);
+/* The same of a lake in a schema other than the default one (NULL: that). */
+CB_MUST_USE cb_code cb_lake_copy_open_in(cb_ctx *ctx, const char *folder, cb_lake_kind kind,
+                                         const char *schema, cb_lake_mode mode, cb_lake_db **out,
+                                         cb_error *err);
 
 /* What is done to a copy before it becomes a live catalog. */
 typedef struct cb_lake_changes {
