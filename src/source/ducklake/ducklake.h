@@ -58,6 +58,9 @@ typedef enum cb_lake_state {
     CB_LAKE_STATE_ENCRYPTED = 8,
 } cb_lake_state;
 
+/* What a restore over a live lake leaves unnamed is written by lost_list.h, read by orphans and
+   adopt. */
+
 /* The engine's functions, tied together in ducklake.c. */
 cb_code cb_lake_source_new(cb_ctx *ctx, const char *path, const cb_source_options *options,
                            cb_source **out, cb_error *err);
