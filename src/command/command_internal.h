@@ -110,6 +110,24 @@ typedef struct cb_outlet {
 CB_MUST_USE cb_code cb_intake(cb_ctx *ctx, cb_source *source, cb_outlet *outlets, size_t count,
                               uint64_t *read_bytes, cb_error *err);
 
+/* ---- restart.c ---------------------------------------------------------------------------- */
+
+/*
+ * The items that were read before a source began anew (CB_STEP_RESTART), each with its entries in
+ * every repository. Kept and looked up in the order of item paths, in a file: memory is one item.
+ */
+typedef struct cb_earlier cb_earlier;
+CB_MUST_USE cb_code cb_earlier_new(cb_ctx *ctx, size_t outlets, cb_earlier **out, cb_error *err);
+CB_MUST_USE cb_code cb_earlier_keep(cb_earlier *earlier, const cb_item *item,
+                                    const cb_entry *const *entries, uint64_t count, cb_error *err);
+/* From now on what was kept so far, and not met again, is looked up. */
+CB_MUST_USE cb_code cb_earlier_restart(cb_earlier *earlier, cb_error *err);
+/* *item NULL: it was not read; else borrowed until the next call, as are its entries. */
+CB_MUST_USE cb_code cb_earlier_seek(cb_earlier *earlier, const char *path, const cb_item **item,
+                                    cb_error *err);
+void cb_earlier_entries(const cb_earlier *earlier, size_t outlet, uint64_t count, cb_entry *out);
+void cb_earlier_free(cb_earlier *earlier); /* NULL is allowed */
+
 /* ---- salvage.c ---------------------------------------------------------------------------- */
 
 typedef struct cb_lost cb_lost; /* below */

@@ -10,6 +10,9 @@
  * after a drain. Items are handed to the sessions in the order in which they were declared, which
  * is the order of the item table.
  *
+ * A source may begin its items anew. Then the tables so far are void, and what was read for them
+ * stands beside the parents for the next one (restart.c).
+ *
  * A repository that fails is left behind and the others go on: its outlet is marked, and nobody
  * looks at its entries any more.
  */
@@ -37,6 +40,7 @@ typedef struct open_item {
     size_t fresh_capacity;
     uint64_t count;
     bool done;
+    bool is_as_parent; /* taken over from the parents, unread */
 } open_item;
 
 /* What the coordinator keeps of one repository. */
@@ -59,6 +63,7 @@ typedef struct intake {
     size_t open_count;
     cb_pool *pool;
     cb_pool_buffers buffers;
+    cb_earlier *earlier; /* NULL: the source never restarts */
     atomic_uint_fast64_t read_bytes;
     uint64_t pass_began_at; /* read_bytes when the pass began */
     unsigned pass;
@@ -334,10 +339,39 @@ static cb_code declare_again(intake *in, open_item *item, const cb_item *from, c
     return cb_source_take(in->source, NULL, &reuse, err);
 }
 
+/* Was it read before the source began anew? The session has put its chunks itself, or has looked
+   that they are there. */
+static cb_code consult_earlier(intake *in, const open_item *item, const cb_item **found,
+                               cb_error *err)
+{
+    cb_code code;
+
+    *found = NULL;
+    if (in->earlier == NULL)
+        return CB_OK;
+    code = cb_earlier_seek(in->earlier, item->item.path, found, err);
+    if (code == CB_OK && *found != NULL && !cb_item_same_grid(*found, &item->item))
+        *found = NULL;
+    for (size_t i = 0; code == CB_OK && *found != NULL && i < in->outlet_count; i++)
+        cb_earlier_entries(in->earlier, i, item->count, item->entries[i].at);
+    return code;
+}
+
+static cb_code take_earlier(intake *in, open_item *item, const cb_item *earlier, cb_error *err)
+{
+    bool reuse;
+    cb_code code = cb_source_take(in->source, earlier, &reuse, err);
+
+    if (code == CB_OK && reuse)
+        memset(item->fresh, 1, (size_t)item->count);
+    return code;
+}
+
 static cb_code declare_new(intake *in, const cb_step *step, cb_error *err)
 {
     open_item *item = calloc(1, sizeof(*item));
     consultation about = {.item = item, .agree = true};
+    const cb_item *earlier;
     bool reuse = false;
     cb_code code;
 
@@ -353,11 +387,16 @@ static cb_code declare_new(intake *in, const cb_step *step, cb_error *err)
 
     code = describe(in, item, &step->item, err);
     if (code == CB_OK)
+        code = consult_earlier(in, item, &earlier, err);
+    if (code == CB_OK && earlier != NULL)
+        return take_earlier(in, item, earlier, err);
+    if (code == CB_OK)
         code = for_each(in, consult_parent, &about, err);
     if (code == CB_OK)
         code = cb_source_take(in->source, about.agree ? about.parent : NULL, &reuse, err);
     if (code != CB_OK)
         return code;
+    item->is_as_parent = reuse;
     if (reuse)
         memset(item->fresh, 1, (size_t)item->count);
     for (size_t i = 0; !reuse && i < in->outlet_count; i++)
@@ -422,22 +461,83 @@ static cb_code hand_over(intake *in, size_t number, void *arg, cb_error *err)
                            err);
 }
 
+/* An item that the source may ask for again: all of it was read, or taken over from what was. */
+static cb_code remember(intake *in, const open_item *item, cb_error *err)
+{
+    const cb_entry *entries[CB_OUTLETS_MAX];
+
+    if (in->earlier == NULL || item->is_as_parent ||
+        memchr(item->fresh, 0, (size_t)item->count) != NULL)
+        return CB_OK;
+    for (size_t i = 0; i < in->outlet_count; i++)
+        entries[i] = item->entries[i].at;
+    return cb_earlier_keep(in->earlier, &item->item, entries, item->count, err);
+}
+
+static void drop_first(intake *in)
+{
+    open_item *item = in->first;
+
+    in->first = item->next;
+    if (in->first == NULL)
+        in->last = NULL;
+    in->open_count--;
+    item_free(item);
+}
+
 /* All workers are idle: give away every finished item that no unfinished one precedes. */
 static cb_code flush(intake *in, cb_error *err)
 {
     cb_code code = cb_pool_drain(in->pool, err);
 
     while (code == CB_OK && in->first != NULL && in->first->done) {
-        open_item *item = in->first;
-
-        code = for_each(in, hand_over, item, err);
-        in->first = item->next;
-        if (in->first == NULL)
-            in->last = NULL;
-        in->open_count--;
-        item_free(item);
+        code = remember(in, in->first, err);
+        if (code == CB_OK)
+            code = for_each(in, hand_over, in->first, err);
+        drop_first(in);
     }
     return code;
+}
+
+static cb_code open_parent(intake *in, size_t number, void *arg, cb_error *err)
+{
+    outlet *out = &in->outlets[number];
+    cb_code code;
+
+    (void)arg;
+    if (out->public->parent == NULL)
+        return CB_OK;
+    code = cb_tree_open(out->public->repo, out->public->parent, &out->parent, err);
+    if (code == CB_OK)
+        code = cb_tree_next(out->parent, &out->parent_item, &out->has_parent_item, err);
+    return code == CB_OK ? CB_OK : drop_damaged_parent(in, out, err);
+}
+
+/* The table begins anew, and the parent's cursor with it; one that was left aside stays so. */
+static cb_code begin_anew(intake *in, size_t number, void *arg, cb_error *err)
+{
+    outlet *out = &in->outlets[number];
+
+    cb_session_items_void(out->public->session);
+    if (out->parent == NULL)
+        return CB_OK;
+    cb_tree_free(out->parent);
+    out->parent = NULL;
+    out->has_parent_item = false;
+    return open_parent(in, number, arg, err);
+}
+
+static cb_code restart(intake *in, cb_error *err)
+{
+    cb_code code = flush(in, err);
+
+    while (code == CB_OK && in->first != NULL) {
+        code = remember(in, in->first, err);
+        drop_first(in);
+    }
+    if (code == CB_OK && in->earlier != NULL)
+        code = cb_earlier_restart(in->earlier, err);
+    return code == CB_OK ? for_each(in, begin_anew, NULL, err) : code;
 }
 
 static cb_code done(intake *in, const cb_step *step, cb_error *err)
@@ -504,7 +604,8 @@ static cb_code do_step(intake *in, const cb_step *step, cb_error *err)
         return cb_pool_drain(in->pool, err);
     case CB_STEP_DONE:
         return done(in, step, err);
-    case CB_STEP_RESTART: /* see restart.c */
+    case CB_STEP_RESTART:
+        return restart(in, err);
     case CB_STEP_END:
         break;
     }
@@ -530,20 +631,6 @@ static cb_code run(intake *in, cb_error *err)
     return code;
 }
 
-static cb_code open_parent(intake *in, size_t number, void *arg, cb_error *err)
-{
-    outlet *out = &in->outlets[number];
-    cb_code code;
-
-    (void)arg;
-    if (out->public->parent == NULL)
-        return CB_OK;
-    code = cb_tree_open(out->public->repo, out->public->parent, &out->parent, err);
-    if (code == CB_OK)
-        code = cb_tree_next(out->parent, &out->parent_item, &out->has_parent_item, err);
-    return code == CB_OK ? CB_OK : drop_damaged_parent(in, out, err);
-}
-
 static void release(intake *in)
 {
     cb_pool_free(in->pool); /* joins before the items go */
@@ -554,6 +641,7 @@ static void release(intake *in)
     cb_pool_buffers_free(&in->buffers);
     for (size_t i = 0; i < in->outlet_count; i++)
         cb_tree_free(in->outlets[i].parent);
+    cb_earlier_free(in->earlier);
     pthread_mutex_destroy(&in->lock);
     free(in);
 }
@@ -575,6 +663,8 @@ cb_code cb_intake(cb_ctx *ctx, cb_source *source, cb_outlet *outlets, size_t cou
     cb_pool_buffers_init(&in->buffers, CB_CHUNK_BYTES_MAX);
 
     code = for_each(in, open_parent, NULL, err);
+    if (code == CB_OK && source->may_restart)
+        code = cb_earlier_new(ctx, in->outlet_count, &in->earlier, err);
     if (code == CB_OK)
         code = cb_pool_new(cb_jobs(ctx), 4 * (size_t)cb_jobs(ctx), sizeof(piece_job), work, in,
                            &in->pool, err);

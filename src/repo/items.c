@@ -162,11 +162,8 @@ cb_code cb_session_item(cb_session *session, const cb_item *item, const cb_entry
     if (entry_count != cb_item_chunks(item))
         return cb_fail(err, CB_INTERNAL, "'%s' has %llu chunks, not %llu", item->path,
                        (unsigned long long)cb_item_chunks(item), (unsigned long long)entry_count);
-    if (session->items.is_adopted) { /* written after all: what was taken over is forgotten */
-        session->items.is_adopted = false;
-        session->items.count = 0;
-        session->items.entries = 0;
-    }
+    if (session->items.is_adopted) /* written after all: what was taken over is forgotten */
+        cb_session_items_void(session);
     record->size = 0;
     code = render_item(item, record, err);
     if (code == CB_OK)
@@ -174,6 +171,16 @@ cb_code cb_session_item(cb_session *session, const cb_item *item, const cb_entry
     if (code == CB_OK)
         code = append_record(session, item->path, err);
     return code;
+}
+
+void cb_session_items_void(cb_session *session)
+{
+    cb_item_writer *items = &session->items;
+
+    items->chunk.size = 0;
+    items->count = 0;
+    items->entries = 0;
+    items->is_adopted = false;
 }
 
 cb_code cb_session_items_end(cb_session *session, cb_error *err)

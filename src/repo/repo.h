@@ -304,6 +304,8 @@ bool cb_session_has(cb_session *session, const cb_hash *id);
 /* Build the item table; begin/step/end. One item at a time, entries in order. */
 CB_MUST_USE cb_code cb_session_item(cb_session *session, const cb_item *item,
                                     const cb_entry *entries, uint64_t entry_count, cb_error *err);
+/* All items so far are void: those that follow begin the table anew. Chunks that were put stay. */
+void cb_session_items_void(cb_session *session);
 /* Instead of items: take over the whole table of a parent whose source did not change. Only when
    every chunk of it is still usable; CB_NOT_FOUND otherwise: then write the items. Items that are
    written afterwards take its place. */

@@ -76,7 +76,6 @@ typedef struct cb_source_options {
     const char *snapshot; /* --source-snapshot: read the same database from here; NULL none */
     const char *scratch;  /* a folder for temporary files, NULL: $TMPDIR or /tmp */
     const cb_lake_options *lake; /* borrowed; NULL: none given */
-    bool is_sealed;              /* what it yields is stored encrypted, everywhere */
 } cb_source_options;
 
 typedef struct cb_source_ops {
@@ -94,6 +93,11 @@ struct cb_source {
     const char *name;     /* default name of it; owned by the source */
     const char *address;  /* canonical, absolute; owned by the source */
     const char *identity; /* the engine's own id of it in hex; "" when it has none */
+    bool may_restart;     /* RESTART may come: what is read is remembered until END */
+    bool is_immutable;    /* what it takes over never changes, and is never read again to be sure */
+    /* What it yields holds keys to data that is encrypted elsewhere: to be stored where it is
+       encrypted, too. Known at first as far as that is easily known, for certain after begin. */
+    bool holds_keys;
 };
 
 /*
@@ -135,7 +139,8 @@ typedef struct cb_target_options {
     cb_bytes state; /* of the manifest */
     uint64_t total_bytes;        /* for the check of free space */
     const cb_lake_options *lake; /* borrowed; NULL: none given */
-    const char *lost_list; /* a folder for the list of files that a replaced lake named; NULL */
+    const char *lost_list; /* a folder for the list (source/ducklake/lost_list.h) of files that a
+                              replaced lake named; NULL */
 } cb_target_options;
 
 typedef struct cb_target_ops {
