@@ -4,8 +4,9 @@
  * The dump speaks the dialect of the catalog's own kind: CREATE TABLE with exact types, keys and
  * indexes, then the rows (PostgreSQL: COPY blocks with exact bytes; else INSERTs of bounded
  * length), all in one transaction, all tables by listing, one snapshot. Its first lines are
- * comments that say version, kind, time, tables, rows; its last line is a comment with the
- * SHA-256 of all that stands before it, so that a cut or changed dump is told from a whole one.
+ * comments that say kind, version, schema, snapshot and time; its last two say how many tables and
+ * rows it has and the SHA-256 of all that stands before it, so that a cut or changed dump is told
+ * from a whole one.
  */
 #ifndef CB_SOURCE_DUCKLAKE_SQLDUMP_H
 #define CB_SOURCE_DUCKLAKE_SQLDUMP_H
@@ -15,9 +16,16 @@
 typedef struct cb_sqldump_facts {
     char version[32];
     cb_lake_kind kind;
+    char schema[256]; /* where its tables are */
+    bool schema_is_default;
     uint64_t tables, rows, bytes;
     char sha256[65];
 } cb_sqldump_facts;
+
+/* The version that the catalog says of itself, with no look at anything else: any version has it.
+   In `arena`. CB_NOT_FOUND (no lake), CB_CORRUPT. */
+CB_MUST_USE cb_code cb_sqldump_version(cb_lake_db *db, const cb_lake_schema *schema,
+                                       cb_arena *arena, const char **out, cb_error *err);
 
 /*
  * Write to the new file `path`, mode 0600, streamed; synced with its folder before CB_OK. On error
