@@ -21,8 +21,9 @@ typedef struct cb_lake_info {
     const char *data_path; /* as stored, ends in '/'; a relative one made absolute (to the folder
                               of the catalog file); `stored_data_path` is as it stands there */
     const char *stored_data_path;
+    const char *relative_to; /* the folder that relative paths begin in */
     bool encrypted;
-    char identity[33]; /* hex of created_by, the first snapshot's time, schema 0's uuid */
+    char identity[33]; /* hex; by the uuid of the first schema, which no expiry takes away */
     int64_t snapshot_id, oldest_snapshot_id;            /* newest and oldest there are */
     int64_t snapshot_us, oldest_snapshot_us;            /* microseconds since 1970 UTC */
     uint64_t snapshots, tables;                         /* tables alive at the newest snapshot */
@@ -36,6 +37,14 @@ typedef struct cb_lake_info {
    the schemas that have one), CB_CORRUPT (metadata without a version, ...). */
 CB_MUST_USE cb_code cb_lake_info_read(cb_lake_db *db, const cb_lake_schema *schema, cb_arena *arena,
                                       cb_lake_info *out, cb_error *err);
+
+/*
+ * The data path as seen from the catalog at `home` (a private copy lies elsewhere than the catalog
+ * it was taken from: a relative path means another folder there), or as `given` by hand (NULL: not;
+ * settings behind '?' are left out). Call it after cb_lake_info_read where one of them matters.
+ */
+CB_MUST_USE cb_code cb_lake_info_place(const cb_lake_address *home, const char *given,
+                                       cb_arena *arena, cb_lake_info *info, cb_error *err);
 
 /* Part by part as numbers: "0.10" is above "0.9", "0.3-dev1" below "0.3". */
 int cb_lake_version_compare(const char *a, const char *b);
