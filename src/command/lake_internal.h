@@ -1,0 +1,37 @@
+/*
+ * lake_internal.h - what the verbs of a lake share.
+ */
+#ifndef CB_COMMAND_LAKE_INTERNAL_H
+#define CB_COMMAND_LAKE_INTERNAL_H
+
+#include "command/command_internal.h"
+#include "source/ducklake/ducklake.h"
+
+/* ---- lake_backups.c ----------------------------------------------------------------------- */
+
+enum { CB_LAKE_BACKUPS_LOOKED_AT = 6 };
+
+/* The newest backups of a lake, as far as a repository has them. */
+typedef struct cb_lake_backups {
+    bool is_looked_into; /* there is a repository, and it could be read */
+    size_t count;        /* of backups of the name, in all */
+    char newest[128];    /* NAME@LABEL; "" none */
+    int64_t point_us, snapshot /* newest that it holds; -1 unknown */, verified_us;
+    uint64_t damaged;
+    int64_t distance_us;          /* the longest time without one, among the newest and until now */
+    char identity[65];            /* of the lake that the name is bound to; "" unknown */
+    char trouble[CB_MESSAGE_MAX]; /* why the repository could not be looked into; "" */
+} cb_lake_backups;
+
+/* A repository that is not there, or not set, is no error; nor is one that cannot be read, which
+   `trouble` tells. Errors: CB_CANCELLED, CB_NO_MEMORY. */
+CB_MUST_USE cb_code cb_lake_backups_look(cb_ctx *ctx, const char *name, cb_lake_backups *out,
+                                         cb_error *err);
+
+/* ---- lake_interval.c ---------------------------------------------------------------------- */
+
+/* An INTERVAL as DuckDB's options write it: "7 days", "1 week 12 hours", "36h", "01:30:00". A month
+   counts 30 days. False: it is none. */
+bool cb_lake_interval_parse(const char *text, int64_t *out_us);
+
+#endif
