@@ -21,6 +21,7 @@ cb_shell cb_shell_find(const char *name)
 
 /* What may stand behind repo, and behind repo key. */
 static const char repo_words[] = "check key sync list add remove change";
+static const char lake_words[] = "status repoint orphans adopt migrate guard rollback dump undump";
 
 static bool is_offered(unsigned command)
 {
@@ -162,11 +163,14 @@ static cb_code bash(cb_buf *out, cb_error *err)
             "    elif [[ \"$command\" == repo ]]; then\n"
             "        COMPREPLY=($(compgen -W \"%s\" -- \"$word\") "
             "$(compgen -f -- \"$word\"))\n"
+            "    elif [[ \"$command\" == lake ]]; then\n"
+            "        COMPREPLY=($(compgen -W \"%s\" -- \"$word\") "
+            "$(compgen -f -- \"$word\"))\n"
             "    elif [[ \"$command\" == help ]]; then\n"
             "        COMPREPLY=($(compgen -W \"$(_canvasback_commands)\" -- \"$word\"))\n"
             "    else\n        COMPREPLY=($(compgen -f -- \"$word\"))\n    fi\n}\n"
             "_canvasback_commands()\n{\n    echo \"",
-            repo_words);
+            repo_words, lake_words);
     if (code == CB_OK)
         code = command_words(out, err);
     if (code == CB_OK)
@@ -211,6 +215,11 @@ static cb_code zsh_command(unsigned command, cb_buf *out, cb_error *err)
         return cb_buf_format(out, err, "            '*:shell:(bash zsh fish)'\n        ;;\n");
     if (code == CB_OK && command == CB_COMMAND_REPO)
         return cb_buf_format(out, err, "            '*:what:(%s)'\n        ;;\n", repo_words);
+    if (code == CB_OK && command == CB_COMMAND_LAKE)
+        return cb_buf_format(out, err,
+                             "            '*:what:{_alternative \"verbs:verb:(%s)\" "
+                             "\"files:file:_files\"}'\n        ;;\n",
+                             lake_words);
     return code == CB_OK ? cb_buf_format(out, err, "            '*:file:_files'\n        ;;\n")
                          : code;
 }
@@ -306,8 +315,10 @@ static cb_code fish(cb_buf *out, cb_error *err)
                              "complete -c canvasback -f -n '__fish_seen_subcommand_from "
                              "completion' -a 'bash zsh fish'\n"
                              "complete -c canvasback -n '__fish_seen_subcommand_from repo' -a "
+                             "'%s'\n"
+                             "complete -c canvasback -n '__fish_seen_subcommand_from lake' -a "
                              "'%s'\n",
-                             repo_words);
+                             repo_words, lake_words);
     return code;
 }
 

@@ -23,6 +23,7 @@ typedef struct cb_door {
     cb_buf object;   /* the result as JSON, where cb_door_wants_object */
     cb_buf paste;    /* options for commands that the user is told to paste */
     cb_error damage; /* code is CB_OK unless the result itself tells of damage or failure */
+    int exit_code;   /* of a run that went well: 0, or what else the verb has to say by it */
     cb_hooks hooks;
     bool is_begun;               /* cb_door_begin has succeeded: --after is due */
     char name[CB_NAME_TEXT_MAX]; /* of the database that the run is about; "" none or several */

@@ -17,6 +17,7 @@ const cb_exit_meaning cb_exit_meanings[] = {
     {3, "damage found (verify, check, restore; backup and copy: in the source)"},
     {4, "busy: lock not had in time, target open, source never still"},
     {5, "there is no such repository, name, label or time"},
+    {10, "lake guard: a migration is needed, and the backup for it was taken"},
     {0, NULL},
 };
 
@@ -110,8 +111,8 @@ cb_code cb_help_overview(cb_buf *out, cb_error *err)
     cb_code code;
 
     code = cb_buf_format(out, err,
-                         "Canvasback backs up live DuckDB databases, SQLite files and "
-                         "directories,\nand brings them back.\n\n"
+                         "Canvasback backs up live DuckDB databases, DuckLakes, SQLite "
+                         "files and\ndirectories, and brings them back.\n\n"
                          "Usage: canvasback COMMAND [OPTIONS] [...]\n\nCommands:\n");
     for (unsigned i = 0; i < CB_COMMAND_END && code == CB_OK; i++) {
         const cb_command *command = &cb_commands[i];

@@ -44,10 +44,10 @@ static cb_verb *choose(const cb_config *config)
 static void warn_of_secrets(cb_door *door)
 {
     for (size_t i = 0; i < door->config->line.operand_count; i++)
-        if (strstr(door->config->line.operands[i], "password="))
+        if (cb_has_password(door->config->line.operands[i]))
             cb_door_say(door, CB_EVENT_WARNING,
                         "a password on the command line is seen by every user of this machine; "
-                        "use a password file (PGPASSFILE)");
+                        "use a password file (PGPASSFILE) or PGPASSWORD");
 }
 
 static cb_code print_result(cb_door *door, cb_error *err)
@@ -171,8 +171,8 @@ int main(int argc, char **argv)
         if (err.code != CB_OK)
             cb_output_error(&err); /* the result itself has been printed */
     }
-    exit_code = cb_exit_code(&err);
-    if (exit_code != 0)
+    exit_code = err.code == CB_OK ? door.exit_code : cb_exit_code(&err);
+    if (err.code != CB_OK)
         cb_hook_failure(&door, &err);
     if (is_noted(&door))
         note_last_run(&door, &err);

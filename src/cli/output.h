@@ -36,6 +36,6 @@ void cb_output_tame(cb_buf *text);
 
 /* What the program ends with after `err`: the contract's exit codes. */
 int cb_exit_code(const cb_error *err);
-enum { CB_EXIT_DAMAGE = 3 };
+enum { CB_EXIT_DAMAGE = 3, CB_EXIT_MIGRATION = 10 };
 
 #endif

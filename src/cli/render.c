@@ -321,6 +321,28 @@ static cb_code render_plan(const cb_restore_result *result, const char *options,
     return code;
 }
 
+/* A lake was replaced: what it named and the restored one does not is no longer part of it. */
+static cb_code render_orphans(const cb_restore_result *result, cb_buf *out, cb_error *err)
+{
+    cb_code code =
+        cb_buf_format(out, err,
+                      "  %llu file%s of the replaced lake %s not part of the restored "
+                      "one; listed in\n  %s\n",
+                      (unsigned long long)result->orphan_count, cb_plural(result->orphan_count),
+                      result->orphan_count == 1 ? "is" : "are", result->orphan_list);
+
+    if (code != CB_OK || result->orphan_count == 0)
+        return code;
+    code = cb_buf_format(out, err, "to take them in again:\n  canvasback lake adopt ");
+    if (code == CB_OK)
+        code = cb_shell_word(result->target ? result->target : "LAKE", out, err);
+    if (code == CB_OK)
+        code = cb_buf_format(out, err, " --from-list ");
+    if (code == CB_OK)
+        code = cb_shell_word(result->orphan_list, out, err);
+    return code == CB_OK ? cb_buf_append(out, "\n", 1, err) : code;
+}
+
 cb_code cb_render_restore(const cb_restore_result *result, const char *options, bool target_exists,
                           cb_buf *out, cb_error *err)
 {
@@ -347,6 +369,8 @@ cb_code cb_render_restore(const cb_restore_result *result, const char *options, 
                              cb_format_rfc3339(result->point_us, point));
     if (code == CB_OK && result->lost_count > 0)
         code = cb_render_damage("LOST", result->lost, result->lost_count, out, err);
+    if (code == CB_OK && result->orphan_list)
+        code = render_orphans(result, out, err);
     return code;
 }
 

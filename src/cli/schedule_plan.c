@@ -8,6 +8,7 @@
 #include "base/array.h"
 #include "base/text.h"
 #include "config/request.h"
+#include "config/value.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -76,24 +77,44 @@ static cb_code absolute_path(cb_schedule *self, const char *path, const char **o
     return cb_arena_format(&self->arena, out, err, "%s/%s", folder, path);
 }
 
-/* Absolute, if it is a path; an address with a scheme is as good as absolute. */
+/*
+ * Absolute, if it is a path; an address with a scheme is as good as absolute. Of a libpq string
+ * nothing can be said: what it names is not of this folder.
+ */
 static cb_code absolute_address(cb_schedule *self, const char *address, const char **out,
                                 cb_error *err)
 {
-    static const char *const kinds[] = {"duckdb:", "sqlite:", "dir:"};
-    static const char *const others[] = {"ducklake:", "postgres:"};
-    const char *kind = "";
+    static const char *const kinds[] = {
+        "ducklake:duckdb:", "ducklake:sqlite:", "ducklake:", "duckdb:", "sqlite:", "dir:"};
+    static const char *const servers[] = {
+        "ducklake:postgres:", "ducklake:postgresql:", "postgres:", "postgresql:"};
+    size_t kind = 0;
     const char *path;
     cb_code code;
 
-    for (size_t i = 0; i < CB_LENGTH(kinds); i++)
-        if (cb_has_prefix(address, kinds[i]))
-            kind = kinds[i];
-    if (strstr(address, "://") || cb_has_prefix(address, others[0]) ||
-        cb_has_prefix(address, others[1]))
+    for (size_t i = 0; i < CB_LENGTH(servers); i++)
+        if (cb_has_prefix(address, servers[i]))
+            return cb_arena_text(&self->arena, address, out, err);
+    if (strstr(address, "://"))
         return cb_arena_text(&self->arena, address, out, err);
-    code = absolute_path(self, address + strlen(kind), &path, err);
-    return code == CB_OK ? cb_arena_format(&self->arena, out, err, "%s%s", kind, path) : code;
+    while (kind < CB_LENGTH(kinds) && !cb_has_prefix(address, kinds[kind]))
+        kind++;
+    if (kind == CB_LENGTH(kinds))
+        return absolute_path(self, address, out, err);
+    code = absolute_path(self, address + strlen(kinds[kind]), &path, err);
+    return code == CB_OK ? cb_arena_format(&self->arena, out, err, "%s%s", kinds[kind], path)
+                         : code;
+}
+
+/* What is written down is read by others, and copied. */
+static cb_code refuse_password(const char *source, cb_error *err)
+{
+    if (!cb_has_password(source))
+        return CB_OK;
+    cb_fail(err, CB_USAGE, "the source has a password in it, which the schedule would write down");
+    cb_hint(err, "Leave it out, and put it into a password file (~/.pgpass, or what PGPASSFILE or "
+                 "passfile= names), mode 600.");
+    return err->code;
 }
 
 /* ---- command lines ------------------------------------------------------------------------ */
@@ -129,6 +150,13 @@ static cb_code carry_one(cb_schedule *self, const cb_config *config, cb_option_i
         return add_flag(self, words, id, value->number != 0, err);
     if (cb_options[id].type == CB_TYPE_PATH)
         code = absolute_path(self, text, &text, err);
+    else if (id == CB_OPT_DATA_PATH)
+        code = absolute_address(self, text, &text, err);
+    else if (id == CB_OPT_DATA && cb_replica_of(text)) {
+        code = absolute_address(self, cb_replica_of(text), &text, err);
+        if (code == CB_OK)
+            code = cb_arena_format(&self->arena, &text, err, "replica=%s", text);
+    }
     return code == CB_OK ? add_option(self, words, id, text, err) : code;
 }
 
@@ -304,7 +332,11 @@ cb_code cb_schedule_plan(const cb_config *config, const char *program, bool is_r
         return err->code;
     }
     out->name = config->subject;
-    code = plan_time(out, config, err);
+    code = refuse_password(config->line.operands[0], err);
+    if (code == CB_OK)
+        code = cb_lake_options_check(config, config->line.operands[0], err);
+    if (code == CB_OK)
+        code = plan_time(out, config, err);
     if (code == CB_OK)
         code = plan_log(out, config, is_root, err);
     if (code == CB_OK)

@@ -5,10 +5,10 @@
 #include "cli/verbs.h"
 
 #include "base/ctx.h"
-#include "base/text.h"
 #include "cli/ask.h"
 #include "cli/json.h"
 #include "cli/render.h"
+#include "cli/words.h"
 
 #include <string.h>
 
@@ -127,38 +127,6 @@ static cb_code check(cb_door *door, cb_error *err)
 
 /* ---- repo key ----------------------------------------------------------------------------- */
 
-typedef struct word {
-    const char *text;
-    int value;
-} word;
-
-/* The value of one of the words; CB_USAGE with the one that was meant, or all of them. */
-static cb_code choose(const char *what, const char *text, const word *words, size_t count,
-                      int *value, cb_error *err)
-{
-    const char *near = NULL;
-    unsigned nearest = 3; /* more than two slips is another word */
-
-    for (size_t i = 0; i < count; i++) {
-        unsigned distance = cb_text_distance(text, words[i].text);
-
-        if (distance == 0) {
-            *value = words[i].value;
-            return CB_OK;
-        }
-        if (distance < nearest) {
-            near = words[i].text;
-            nearest = distance;
-        }
-    }
-    cb_fail(err, CB_USAGE, "%s: there is no '%s'", what, text);
-    if (near)
-        cb_hint(err, "Did you mean '%s %s'?", what, near);
-    else
-        cb_hint(err, "'canvasback help repo' shows what there is.");
-    return err->code;
-}
-
 static cb_code fill_add(const cb_door *door, cb_key_request *request, cb_error *err)
 {
     const cb_value *values = door->config->values;
@@ -181,17 +149,17 @@ static cb_code fill_add(const cb_door *door, cb_key_request *request, cb_error *
 /* What the options say, and that no option stands beside an action that has no use for it. */
 static cb_code fill_key_request(const cb_door *door, cb_key_request *request, cb_error *err)
 {
-    static const word actions[] = {{"list", CB_KEY_LIST},
-                                   {"add", CB_KEY_ADD},
-                                   {"remove", CB_KEY_REMOVE},
-                                   {"change", CB_KEY_CHANGE}};
+    static const cb_word actions[] = {{"list", CB_KEY_LIST},
+                                      {"add", CB_KEY_ADD},
+                                      {"remove", CB_KEY_REMOVE},
+                                      {"change", CB_KEY_CHANGE}};
     const cb_value *values = door->config->values;
     const char *action_word = operand(door, 1) ? operand(door, 1) : "list";
     bool takes_passphrase;
     int action = CB_KEY_LIST;
     cb_code code;
 
-    code = choose("repo key", action_word, actions, CB_LENGTH(actions), &action, err);
+    code = cb_word_choose("repo key", action_word, actions, CB_LENGTH(actions), &action, err);
     if (code == CB_OK)
         code = too_many(door, action == CB_KEY_ADD || action == CB_KEY_REMOVE ? 3 : 2, err);
     if (code != CB_OK)
@@ -302,14 +270,14 @@ static cb_code refuse_strays(const cb_config *config, int about, cb_error *err)
 
 cb_code cb_verb_repo(cb_door *door, cb_error *err)
 {
-    static const word subjects[] = {
+    static const cb_word subjects[] = {
         {"check", ABOUT_CHECK}, {"key", ABOUT_KEY}, {"keys", ABOUT_KEY}, {"sync", ABOUT_SYNC}};
     bool is_check = cb_config_flag(door->config, CB_OPT_CHECK);
     int about = ABOUT_CHECK;
     cb_code code = CB_OK;
 
     if (operand(door, 0))
-        code = choose("repo", operand(door, 0), subjects, CB_LENGTH(subjects), &about, err);
+        code = cb_word_choose("repo", operand(door, 0), subjects, CB_LENGTH(subjects), &about, err);
     if (code == CB_OK)
         code = refuse_strays(door->config, about, err);
     if (code != CB_OK)

@@ -107,8 +107,9 @@ cb_code cb_verb_backup(cb_door *door, cb_error *err)
     cb_backup_request request;
     cb_code code;
 
-    cb_backup_request_fill(door->config, &request);
-    code = cb_door_begin(door, err);
+    code = cb_backup_request_fill(door->config, &request, err);
+    if (code == CB_OK)
+        code = cb_door_begin(door, err);
     if (code == CB_OK)
         code = cb_backup(door->ctx, &request, &result, err);
     if (code != CB_OK)
@@ -143,7 +144,7 @@ static void tell_time(cb_door *door)
 /* The original place, as a path if it is one. */
 static bool is_target_taken(const char *target)
 {
-    static const char *const kinds[] = {"duckdb:", "sqlite:", "dir:"};
+    static const char *const kinds[] = {"ducklake:", "duckdb:", "sqlite:", "dir:"};
 
     for (size_t i = 0; target && i < CB_LENGTH(kinds); i++)
         if (strncmp(target, kinds[i], strlen(kinds[i])) == 0)
@@ -253,10 +254,14 @@ cb_code cb_verb_verify(cb_door *door, cb_error *err)
 cb_code cb_verb_check(cb_door *door, cb_error *err)
 {
     CB_CLEANUP(free_check) cb_check_result *result = NULL;
-    cb_code code = cb_door_open(door, err);
+    cb_lake_options lake;
+    cb_code code = cb_lake_options_check(door->config, operand(door, 0), err);
 
+    cb_lake_options_fill(door->config, &lake);
     if (code == CB_OK)
-        code = cb_check(door->ctx, operand(door, 0), &result, err);
+        code = cb_door_open(door, err);
+    if (code == CB_OK)
+        code = cb_check_with(door->ctx, operand(door, 0), &lake, &result, err);
     if (code != CB_OK)
         return code;
     if (result->damaged_count > 0 || result->bad_blocks > 0) {

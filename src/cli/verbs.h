@@ -20,6 +20,7 @@ cb_verb cb_verb_copy;
 cb_verb cb_verb_init;
 cb_verb cb_verb_repo;
 cb_verb cb_verb_repair;
+cb_verb cb_verb_lake;
 cb_verb cb_verb_metrics;
 cb_verb cb_verb_report;
 cb_verb cb_verb_schedule;

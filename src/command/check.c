@@ -13,6 +13,12 @@ typedef struct owned_check {
 
 cb_code cb_check(cb_ctx *ctx, const char *source, cb_check_result **out, cb_error *err)
 {
+    return cb_check_with(ctx, source, NULL, out, err);
+}
+
+cb_code cb_check_with(cb_ctx *ctx, const char *source, const cb_lake_options *lake,
+                      cb_check_result **out, cb_error *err)
+{
     int64_t began = cb_monotonic_us();
     const cb_engine *engine;
     const char *path;
@@ -28,6 +34,7 @@ cb_code cb_check(cb_ctx *ctx, const char *source, cb_check_result **out, cb_erro
     if (owned == NULL)
         return cb_fail_memory(err, sizeof(*owned));
     r = &owned->public;
+    owned->report.lake = lake;
     code = engine->check(ctx, path, &owned->report, err);
     if (code == CB_OK)
         code = cb_arena_text(&owned->arena, source, &r->source, err);

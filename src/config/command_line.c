@@ -7,6 +7,7 @@
 #include "config/command_line.h"
 
 #include "base/text.h"
+#include "config/subject.h"
 
 #include <string.h>
 
@@ -224,6 +225,12 @@ static cb_code check_operands(const cb_command_line *line, cb_error *err)
 
     if (line->operand_count < command->min_operands)
         cb_fail(err, CB_USAGE, "%s needs %s", command->name, command->operands);
+    else if (line->operand_count > command->max_operands &&
+             cb_has_password(line->operands[command->max_operands]))
+        cb_fail(err, CB_USAGE,
+                "%s: there are too many words; an address with blanks in it "
+                "stands in quotes",
+                command->name);
     else if (line->operand_count > command->max_operands)
         cb_fail(err, CB_USAGE, "%s: '%s' is one word too many", command->name,
                 line->operands[command->max_operands]);

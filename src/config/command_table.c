@@ -19,8 +19,11 @@ const cb_command cb_commands[CB_COMMAND_END] = {
         .summary = "take a backup of a source into the repository",
         .detail =
             "SOURCE is a DuckDB file (prod.duckdb; recognised by its content, whatever its suffix), "
-            "a SQLite file (sqlite:app.db) or a directory (dir:/etc/app). A DuckDB file is read "
-            "from outside while its process goes on working: it is neither locked nor opened.\n\n"
+            "a SQLite file (sqlite:app.db), a directory (dir:/etc/app) or a DuckLake "
+            "(ducklake:meta.ducklake, ducklake:sqlite:meta.sqlite, 'ducklake:postgres:dbname=lake "
+            "host=db1'). A DuckDB file is read from outside while its process goes on working: it "
+            "is neither locked nor opened. Of a lake the catalog is read in one snapshot of its own "
+            "engine, then exactly the files that it names.\n\n"
             "Every backup can be restored by itself; what the repository already has is not stored "
             "again. A repository that does not exist yet is made on the first backup.\n\n"
             "With several repositories (see help --repo) the source is read once. The result says "
@@ -31,7 +34,8 @@ const cb_command cb_commands[CB_COMMAND_END] = {
         .examples =
             "canvasback backup prod.duckdb\n"
             "canvasback backup prod.duckdb --name prod --tag release=41\n"
-            "canvasback backup sqlite:app.db --repo s3://my-bucket/backups",
+            "canvasback backup sqlite:app.db --repo s3://my-bucket/backups\n"
+            "canvasback backup 'ducklake:postgres:dbname=lake host=db1' --name lake",
     },
     [CB_COMMAND_RESTORE] = {
         .name = "restore",
@@ -47,11 +51,14 @@ const cb_command cb_commands[CB_COMMAND_END] = {
             "what differs) is given. A database that some process has open is never written over.\n\n"
             "Instead of NAME, a plain DuckDB file may be given; anything with ':' or '/' in it, or "
             "that exists as a file, is an address, all else is a name. It may lie in an object "
-            "store: s3://bucket/prod.duckdb.",
+            "store: s3://bucket/prod.duckdb.\n\n"
+            "A lake may be brought back to another kind of catalog, to another place of its files "
+            "(--data-path), and as it was at an earlier snapshot.",
         .examples =
             "canvasback restore prod /tmp/prod.duckdb\n"
             "canvasback restore prod@20261121-022035 prod.duckdb --delta\n"
-            "canvasback restore prod prod.duckdb --time '2026-11-21 02:30:00' --force",
+            "canvasback restore prod prod.duckdb --time '2026-11-21 02:30:00' --force\n"
+            "canvasback restore lake ducklake:laptop.ducklake --data-path lake-files/",
     },
     [CB_COMMAND_LIST] = {
         .name = "list",
@@ -168,6 +175,37 @@ const cb_command cb_commands[CB_COMMAND_END] = {
         .detail = "Rebuilds the index from the packs and says which backups are incomplete.",
         .examples = "canvasback repair",
     },
+    [CB_COMMAND_LAKE] = {
+        .name = "lake",
+        .operands = "VERB ...",
+        .min_operands = 1,
+        .max_operands = UINT_MAX,
+        .summary = "look at a DuckLake, move it, migrate it, find what it lost",
+        .detail =
+            "LAKE is DuckDB's own ATTACH string, as for backup.\n\n"
+            "lake status LAKE [NAME]: kind of catalog, version, snapshots, files, and what the "
+            "newest backup of NAME lacks.\n\n"
+            "lake repoint LAKE --data-path NEW: the files lie somewhere else now. Checks first that "
+            "every one of them is there; --absolute rewrites absolute paths below the old place "
+            "too.\n\n"
+            "lake orphans LAKE: files in storage that the catalog does not name.\n\n"
+            "lake adopt LAKE [FILE...]: takes such files into the lake again, those that a restore "
+            "lost (--from-list), or those given. What would bring back deleted rows or count rows "
+            "twice is refused unless --accept is given. --undo takes the last adoption back.\n\n"
+            "lake migrate LAKE: a verified backup and an SQL dump first, then the migration by "
+            "DuckDB itself; every table is compared at every snapshot, and the old catalog is put "
+            "back when anything differs. lake guard LAKE only takes the backup and the dump when a "
+            "migration is needed: exit code 10, and 0 when there is nothing to do. lake rollback "
+            "NAME [LAKE] brings the catalog from before the last migration back.\n\n"
+            "lake dump LAKE [FILE]: the catalog as SQL, which psql, sqlite3 or duckdb read. lake "
+            "undump FILE LAKE: back into an empty place.",
+        .examples =
+            "canvasback lake status ducklake:meta.ducklake\n"
+            "canvasback lake repoint ducklake:meta.ducklake --data-path /new/ --dry-run\n"
+            "canvasback lake adopt ducklake:sqlite:meta.sqlite --from-list lost.list\n"
+            "canvasback lake migrate 'ducklake:postgres:dbname=lake host=db1'\n"
+            "canvasback lake rollback lake",
+    },
     [CB_COMMAND_METRICS] = {
         .name = "metrics",
         .operands = "",
@@ -232,8 +270,6 @@ const cb_command cb_commands[CB_COMMAND_END] = {
         .summary = "print a completion script for a shell",
         .examples = "canvasback completion bash > ~/.local/share/bash-completion/completions/canvasback",
     },
-    [CB_COMMAND_LAKE] = {.name = "lake", .operands = "", .is_reserved = true,
-        .summary = "protect a DuckLake"},
     [CB_COMMAND_ARCHIVE_PUSH] = {.name = "archive-push", .operands = "", .is_reserved = true,
         .summary = "archive a segment of PostgreSQL's log"},
     [CB_COMMAND_ARCHIVE_GET] = {.name = "archive-get", .operands = "", .is_reserved = true,

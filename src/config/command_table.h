@@ -18,6 +18,7 @@ typedef enum cb_command_id {
     CB_COMMAND_INIT,
     CB_COMMAND_REPO,
     CB_COMMAND_REPAIR,
+    CB_COMMAND_LAKE,
     CB_COMMAND_METRICS,
     CB_COMMAND_REPORT,
     CB_COMMAND_SCHEDULE,
@@ -25,7 +26,6 @@ typedef enum cb_command_id {
     CB_COMMAND_VERSION,
     CB_COMMAND_COMPLETION,
     /* Words that are reserved, and answered with "not in this version". */
-    CB_COMMAND_LAKE,
     CB_COMMAND_ARCHIVE_PUSH,
     CB_COMMAND_ARCHIVE_GET,
     CB_COMMAND_RECEIVE_WAL,

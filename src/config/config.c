@@ -79,7 +79,8 @@ const char *cb_config_origin(const cb_config *config, cb_option_id id, char out[
 static cb_code expand_home(cb_config *config, cb_option_id id, const char *text, const char **out,
                            cb_error *err)
 {
-    bool is_path = cb_options[id].type == CB_TYPE_PATH || id == CB_OPT_REPO;
+    bool is_path =
+        cb_options[id].type == CB_TYPE_PATH || id == CB_OPT_REPO || id == CB_OPT_DATA_PATH;
 
     *out = text;
     if (!is_path || !config->home || !cb_has_prefix(text, "~/"))
@@ -130,6 +131,25 @@ static cb_code add_repo(cb_config *config, const char *text, cb_origin origin, c
     return code;
 }
 
+/* "a,b" adds two. */
+static cb_code add_tables(cb_config *config, const char *text, cb_error *err)
+{
+    char *name;
+    cb_code code = CB_OK;
+
+    while (text && code == CB_OK) {
+        code = cb_arena_alloc(&config->arena, strlen(text) + 1, &name, err);
+        if (code == CB_OK)
+            code = cb_table_name(&text, name, err);
+        if (code == CB_OK && config->table_count == config->table_capacity)
+            code = cb_array_grow(&config->tables, &config->table_capacity, sizeof(*config->tables),
+                                 err);
+        if (code == CB_OK)
+            config->tables[config->table_count++] = name;
+    }
+    return code;
+}
+
 static cb_code check_value(const cb_config *config, cb_option_id id, const char *text,
                            cb_origin origin, unsigned line, int64_t *number, cb_error *err)
 {
@@ -152,6 +172,8 @@ static cb_code apply(cb_config *config, cb_option_id id, const char *text, cb_or
         code = expand_home(config, id, text, &value.text, err);
     if (code == CB_OK && id == CB_OPT_TAG)
         code = add_tag(config, text, err);
+    if (code == CB_OK && id == CB_OPT_TABLES)
+        code = add_tables(config, text, err);
     if (code == CB_OK && id == CB_OPT_REPO) {
         code = add_repo(config, value.text, origin, err);
         if (code == CB_OK && config->repo_count > 1)
@@ -388,59 +410,26 @@ bool cb_config_has_sections_for(const cb_config *config, cb_command_id command)
 
 /* ---- subject ------------------------------------------------------------------------------ */
 
-static bool copy_name(const char *text, size_t size, char out[CB_NAME_TEXT_MAX])
-{
-    out[0] = '\0';
-    if (size == 0 || size >= CB_NAME_TEXT_MAX)
-        return false;
-    memcpy(out, text, size);
-    out[size] = '\0';
-    if (cb_is_name(out))
-        return true;
-    out[0] = '\0';
-    return false;
-}
-
-bool cb_subject_of_source(const char *address, char out[CB_NAME_TEXT_MAX])
-{
-    static const char *const kinds[] = {"duckdb:", "sqlite:", "dir:", "file://"};
-    const char *base;
-    size_t size;
-
-    for (size_t i = 0; i < CB_LENGTH(kinds); i++)
-        if (cb_has_prefix(address, kinds[i]))
-            address += strlen(kinds[i]);
-    /* The settings of an object store's address are no part of the object's name. */
-    size = strstr(address, "://") ? strcspn(address, "?") : strlen(address);
-    while (size > 1 && address[size - 1] == '/')
-        size--;
-    base = memrchr(address, '/', size);
-    base = base ? base + 1 : address;
-    size -= (size_t)(base - address);
-    /* The last suffix goes; a name that begins with a dot has none. */
-    for (size_t i = size; i > 1; i--) {
-        if (base[i - 1] == '.') {
-            size = i - 1;
-            break;
-        }
-    }
-    return copy_name(base, size, out);
-}
-
-bool cb_subject_of_backup(const char *backup, char out[CB_NAME_TEXT_MAX])
-{
-    out[0] = '\0';
-    if (strpbrk(backup, ":/"))
-        return false;
-    return copy_name(backup, strcspn(backup, "@"), out);
-}
-
 static const char *name_given(const cb_config *config)
 {
     for (size_t i = 0; i < config->line.option_count; i++)
         if (config->line.options[i].id == CB_OPT_NAME)
             return config->line.options[i].text;
     return NULL;
+}
+
+/* lake status LAKE, lake rollback NAME, lake undump FILE LAKE */
+static bool find_lake_subject(const cb_config *config, char out[CB_NAME_TEXT_MAX])
+{
+    const cb_command_line *line = &config->line;
+    const char *verb = line->operand_count > 0 ? line->operands[0] : "";
+    size_t at = strcmp(verb, "undump") == 0 ? 2 : 1;
+
+    out[0] = '\0';
+    if (line->operand_count <= at)
+        return false;
+    return strcmp(verb, "rollback") == 0 ? cb_subject_of_backup(line->operands[at], out)
+                                         : cb_subject_of_source(line->operands[at], out);
 }
 
 /* Which database the command line is about. */
@@ -451,7 +440,9 @@ static bool find_subject(const cb_config *config, char out[CB_NAME_TEXT_MAX])
 
     out[0] = '\0';
     if (name)
-        return copy_name(name, strlen(name), out);
+        return cb_subject_of_backup(name, out);
+    if (config->line.command == CB_COMMAND_LAKE)
+        return find_lake_subject(config, out);
     if (!first)
         return false;
     switch (config->line.command) {
@@ -497,6 +488,7 @@ static cb_code apply_defaults(cb_config *config, cb_error *err)
     memset(config->values, 0, sizeof(config->values));
     config->tag_count = 0;
     config->repo_count = 0;
+    config->table_count = 0;
     for (unsigned i = 0; i < CB_OPT_END && code == CB_OK; i++)
         if (cb_options[i].fallback)
             code = apply(config, (cb_option_id)i, cb_options[i].fallback, CB_FROM_DEFAULT, 0, err);
@@ -588,6 +580,7 @@ void cb_config_free(cb_config *config)
         return;
     free(config->tags);
     free(config->repos);
+    free(config->tables);
     cb_arena_free(&config->arena);
     free(config);
 }

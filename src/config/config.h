@@ -14,6 +14,7 @@
 
 #include "config/command_line.h"
 #include "config/ini.h"
+#include "config/subject.h"
 
 typedef enum cb_origin {
     CB_FROM_NOWHERE, /* unset */
@@ -46,6 +47,9 @@ typedef struct cb_config {
     const char **repos; /* all of the strongest layer that names any; values[CB_OPT_REPO] is one */
     size_t repo_count;
     size_t repo_capacity;
+    const char **tables; /* of all --tables, without their quotes */
+    size_t table_count;
+    size_t table_capacity;
 } cb_config;
 
 /*
@@ -76,15 +80,6 @@ const char *cb_config_origin(const cb_config *config, cb_option_id id,
 
 /* Is the answer wanted as JSON, even if the command line cannot be understood? */
 bool cb_config_wants_json(int argc, const char *const *argv, const char *const *environment);
-
-/*
- * What a source's address would be called: the base name without kind, trailing slashes and
- * suffix. False when that is no name; then *out is empty.
- */
-enum { CB_NAME_TEXT_MAX = 65 };
-bool cb_subject_of_source(const char *address, char out[CB_NAME_TEXT_MAX]);
-/* NAME of NAME[@LABEL]; false for anything that is an address (has ':' or '/'). */
-bool cb_subject_of_backup(const char *backup, char out[CB_NAME_TEXT_MAX]);
 
 /* The value of an environment variable, or NULL when unset or empty. */
 const char *cb_environment_get(const char *const *environment, const char *name);

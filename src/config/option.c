@@ -10,6 +10,7 @@
 
 #define FOR_COPYING (CB_FOR(BACKUP) | CB_FOR(COPY))
 #define FOR_BACKUP  (CB_FOR(BACKUP) | CB_FOR(SCHEDULE))
+#define FOR_LIVE    (FOR_BACKUP | CB_FOR(CHECK) | CB_FOR(LAKE))
 #define FOR_EXPIRE  (CB_FOR(EXPIRE) | CB_FOR(SCHEDULE))
 #define FOR_HOOKS   (FOR_BACKUP | CB_FOR(VERIFY) | CB_FOR(EXPIRE) | CB_FOR(COPY) | CB_FOR(RESTORE))
 
@@ -158,10 +159,10 @@ const cb_option cb_options[CB_OPT_END] = {
 
     [CB_OPT_NAME] = {
         .name = "name", .type = CB_TYPE_NAME, .flags = CB_OPTION_LINE_ONLY,
-        .commands = FOR_BACKUP, .value = "NAME",
+        .commands = FOR_BACKUP | CB_FOR(LAKE), .value = "NAME",
         .summary = "what the database is called in the repository",
         .detail = "Letters, digits, '.', '_', '-', at most 64. Default: the file name without its "
-                  "suffix.",
+                  "suffix; of a lake that of its catalog's file, or the name of its database.",
     },
     [CB_OPT_ADOPT_NAME] = {
         .name = "adopt-name", .type = CB_TYPE_FLAG, .flags = CB_OPTION_LINE_ONLY,
@@ -269,7 +270,7 @@ const cb_option cb_options[CB_OPT_END] = {
     },
     [CB_OPT_FORCE] = {
         .name = "force", .type = CB_TYPE_FLAG, .flags = CB_OPTION_LINE_ONLY,
-        .commands = CB_FOR(RESTORE) | CB_FOR(COPY),
+        .commands = CB_FOR(RESTORE) | CB_FOR(COPY) | CB_FOR(LAKE),
         .summary = "replace an existing target",
     },
     [CB_OPT_NO_VERIFY] = {
@@ -305,6 +306,88 @@ const cb_option cb_options[CB_OPT_END] = {
     [CB_OPT_KEEP_LOG] = {
         .name = "keep-log", .type = CB_TYPE_FLAG, .commands = CB_FOR(COPY),
         .summary = "place TARGET.wal too where it cannot be folded in",
+    },
+
+    [CB_OPT_METADATA_SCHEMA] = {
+        .name = "metadata-schema", .type = CB_TYPE_TEXT,
+        .commands = FOR_LIVE | CB_FOR(RESTORE), .value = "SCHEMA",
+        .summary = "schema of the catalog's database that a lake's tables are in",
+        .detail = "DuckLake's METADATA_SCHEMA. Default: main, of PostgreSQL public.",
+    },
+    [CB_OPT_DATA_PATH] = {
+        .name = "data-path", .type = CB_TYPE_TEXT, .flags = CB_OPTION_LINE_ONLY,
+        .commands = FOR_LIVE | CB_FOR(RESTORE), .value = "ADDRESS",
+        .summary = "where a lake's files are, or with restore and lake repoint are to be",
+        .detail = "A folder, or s3://, s3c://, gs://, az:// with bucket and prefix. Default: where "
+                  "the catalog says. restore writes the files there and makes the restored catalog "
+                  "point at it.",
+    },
+    [CB_OPT_DATA] = {
+        .name = "data", .type = CB_TYPE_DATA, .commands = FOR_BACKUP, .value = "HOW",
+        .fallback = "copy",
+        .summary = "a lake's files: copy, reference or replica=ADDRESS",
+        .detail = "copy: their bytes are in the backup. reference: only path, size, version id and "
+                  "checksum of each are, for files that are kept elsewhere, such as in a versioned "
+                  "bucket; the backup checks that they are there. replica=ADDRESS: the same, and "
+                  "every file has to be in the replica at ADDRESS, from where a restore can have "
+                  "them.",
+    },
+    [CB_OPT_ALLOW_UNENCRYPTED_KEYS] = {
+        .name = "allow-unencrypted-keys", .type = CB_TYPE_FLAG,
+        .commands = FOR_BACKUP | CB_FOR(LAKE),
+        .summary = "put an encrypted lake into a repository that is not encrypted",
+        .detail = "The keys of an encrypted lake stand in its catalog: who reads such a repository "
+                  "reads the lake.",
+    },
+    [CB_OPT_SNAPSHOT] = {
+        .name = "snapshot", .type = CB_TYPE_COUNT, .flags = CB_OPTION_LINE_ONLY,
+        .commands = CB_FOR(RESTORE), .value = "N", .max = INT64_MAX,
+        .summary = "a lake as it was at its snapshot N",
+        .detail = "Any snapshot that the backup holds: show tells the oldest and the newest.",
+    },
+    [CB_OPT_TABLES] = {
+        .name = "tables", .type = CB_TYPE_TABLES,
+        .flags = CB_OPTION_LINE_ONLY | CB_OPTION_REPEAT,
+        .commands = CB_FOR(RESTORE) | CB_FOR(LAKE), .value = "A,B",
+        .summary = "only these tables of a lake",
+        .detail = "\"schema.table\", or the table's name alone, parted by commas; may be "
+                  "repeated. A name with a comma in it stands in double quotes.",
+    },
+    [CB_OPT_ALL_SNAPSHOTS] = {
+        .name = "all-snapshots", .type = CB_TYPE_FLAG, .commands = CB_FOR(VERIFY),
+        .summary = "with --deep: count a lake's tables at each of its snapshots",
+    },
+    [CB_OPT_ABSOLUTE] = {
+        .name = "absolute", .type = CB_TYPE_FLAG, .flags = CB_OPTION_LINE_ONLY,
+        .commands = CB_FOR(LAKE),
+        .summary = "with repoint: absolute paths below the old data path too",
+    },
+    [CB_OPT_FROM_LIST] = {
+        .name = "from-list", .type = CB_TYPE_PATH, .flags = CB_OPTION_LINE_ONLY,
+        .commands = CB_FOR(LAKE), .value = "FILE",
+        .summary = "with adopt: the list that a restore over the lake has saved",
+    },
+    [CB_OPT_ACCEPT] = {
+        .name = "accept", .type = CB_TYPE_FLAG, .flags = CB_OPTION_LINE_ONLY,
+        .commands = CB_FOR(LAKE),
+        .summary = "with adopt: also what would be refused for its risk",
+    },
+    [CB_OPT_UNDO] = {
+        .name = "undo", .type = CB_TYPE_FLAG, .flags = CB_OPTION_LINE_ONLY,
+        .commands = CB_FOR(LAKE),
+        .summary = "with adopt: take the last adoption back",
+    },
+    [CB_OPT_TO] = {
+        .name = "to", .type = CB_TYPE_TEXT, .flags = CB_OPTION_LINE_ONLY,
+        .commands = CB_FOR(LAKE), .value = "VERSION",
+        .summary = "with migrate and guard: the version that the lake has to have",
+        .detail = "Such as 1.0. Default: the one that the DuckDB at hand makes. Versions are "
+                  "compared part by part, as numbers.",
+    },
+    [CB_OPT_DUMP_DIR] = {
+        .name = "dump-dir", .type = CB_TYPE_PATH, .commands = CB_FOR(LAKE), .value = "DIR",
+        .summary = "with dump, migrate and guard: where the SQL dump is written",
+        .detail = "Default: $XDG_DATA_HOME/canvasback (~/.local/share/canvasback).",
     },
 
     [CB_OPT_ALL] = {
@@ -424,8 +507,8 @@ const cb_option cb_options[CB_OPT_END] = {
     },
     [CB_OPT_DRY_RUN] = {
         .name = "dry-run", .type = CB_TYPE_FLAG, .flags = CB_OPTION_LINE_ONLY,
-        .commands = CB_FOR(EXPIRE) | CB_FOR(REPO),
-        .summary = "only show what would be removed, or with repo sync copied",
+        .commands = CB_FOR(EXPIRE) | CB_FOR(REPO) | CB_FOR(LAKE),
+        .summary = "only show what would be done",
     },
 
     [CB_OPT_HOURLY] = {

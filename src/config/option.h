@@ -63,6 +63,20 @@ typedef enum cb_option_id {
     CB_OPT_UTC,
     CB_OPT_KEEP,
     CB_OPT_KEEP_LOG,
+    /* lakes */
+    CB_OPT_METADATA_SCHEMA,
+    CB_OPT_DATA_PATH,
+    CB_OPT_DATA,
+    CB_OPT_ALLOW_UNENCRYPTED_KEYS,
+    CB_OPT_SNAPSHOT,
+    CB_OPT_TABLES,
+    CB_OPT_ALL_SNAPSHOTS,
+    CB_OPT_ABSOLUTE,
+    CB_OPT_FROM_LIST,
+    CB_OPT_ACCEPT,
+    CB_OPT_UNDO,
+    CB_OPT_TO,
+    CB_OPT_DUMP_DIR,
     /* looking and mending */
     CB_OPT_ALL,
     CB_OPT_DEEP,
@@ -119,6 +133,8 @@ typedef enum cb_option_type {
     CB_TYPE_PAIR,     /* KEY=VALUE */
     CB_TYPE_CLOCK,    /* HH:MM; number is minutes after midnight */
     CB_TYPE_WEEKLY,   /* DAY HH:MM; number is minutes after Monday 00:00 */
+    CB_TYPE_DATA,     /* copy, reference or replica=ADDRESS; number is a cb_lake_data */
+    CB_TYPE_TABLES,   /* names parted by commas */
 } cb_option_type;
 
 enum {

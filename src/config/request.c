@@ -22,6 +22,12 @@ static bool flag(const cb_config *config, cb_option_id id)
     return config->values[id].number != 0;
 }
 
+/* From the command line alone: a file may set what counts for some runs only. */
+static bool is_flag_given(const cb_config *config, cb_option_id id)
+{
+    return config->values[id].origin == CB_FROM_FLAG && config->values[id].number != 0;
+}
+
 static const char *operand(const cb_config *config, size_t n)
 {
     return n < config->line.operand_count ? config->line.operands[n] : NULL;
@@ -74,7 +80,46 @@ static cb_method method(const cb_config *config)
     return methods[number(config, CB_OPT_METHOD)];
 }
 
-void cb_backup_request_fill(const cb_config *config, cb_backup_request *out)
+/* ---- lakes -------------------------------------------------------------------------------- */
+
+void cb_lake_options_fill(const cb_config *config, cb_lake_options *out)
+{
+    *out = (cb_lake_options){
+        .metadata_schema = text(config, CB_OPT_METADATA_SCHEMA),
+        .data_path = text(config, CB_OPT_DATA_PATH),
+        .data = (cb_lake_data)number(config, CB_OPT_DATA),
+        .allow_keys = flag(config, CB_OPT_ALLOW_UNENCRYPTED_KEYS),
+        .has_snapshot = config->values[CB_OPT_SNAPSHOT].origin != CB_FROM_NOWHERE,
+        .snapshot = number(config, CB_OPT_SNAPSHOT),
+        .tables = config->tables,
+        .table_count = config->table_count,
+        .all_snapshots = flag(config, CB_OPT_ALL_SNAPSHOTS),
+    };
+    if (out->data == CB_LAKE_DATA_REPLICA)
+        out->replica = cb_replica_of(text(config, CB_OPT_DATA));
+}
+
+/* From the command line alone: a line of the file may be meant for other sources. */
+cb_code cb_lake_options_check(const cb_config *config, const char *source, cb_error *err)
+{
+    static const cb_option_id ids[] = {CB_OPT_METADATA_SCHEMA, CB_OPT_DATA_PATH, CB_OPT_DATA,
+                                       CB_OPT_ALLOW_UNENCRYPTED_KEYS};
+
+    if (cb_is_lake_address(source))
+        return CB_OK;
+    for (size_t i = 0; i < CB_LENGTH(ids); i++) {
+        if (config->values[ids[i]].origin != CB_FROM_FLAG)
+            continue;
+        cb_fail(err, CB_USAGE, "--%s goes with a lake only", cb_options[ids[i]].name);
+        cb_hint(err, "The address of a lake begins with 'ducklake:'.");
+        return err->code;
+    }
+    return CB_OK;
+}
+
+/* ---- the verbs ---------------------------------------------------------------------------- */
+
+cb_code cb_backup_request_fill(const cb_config *config, cb_backup_request *out, cb_error *err)
 {
     int64_t compress = number(config, CB_OPT_COMPRESS);
     int level = (int)(compress % 100) - CB_COMPRESS_LEVEL_BIAS;
@@ -95,6 +140,8 @@ void cb_backup_request_fill(const cb_config *config, cb_backup_request *out)
         .allow_damage = flag(config, CB_OPT_ALLOW_DAMAGE),
         .source_snapshot = text(config, CB_OPT_SOURCE_SNAPSHOT),
     };
+    cb_lake_options_fill(config, &out->lake);
+    return cb_lake_options_check(config, out->source, err);
 }
 
 static const char *hook(const cb_config *config, cb_option_id id, cb_origin least)
@@ -141,6 +188,12 @@ cb_code cb_restore_request_fill(const cb_config *config, cb_restore_request *out
     }
     if (out->delete_extra && !out->delta)
         return cb_fail(err, CB_USAGE, "--delete goes with --delta only");
+    cb_lake_options_fill(config, &out->lake);
+    if (out->has_time && out->lake.has_snapshot) {
+        cb_fail(err, CB_USAGE, "--time and --snapshot both say as of when");
+        cb_hint(err, "Give one of them; with --snapshot a label chooses the backup.");
+        return err->code;
+    }
     return CB_OK;
 }
 
@@ -153,6 +206,9 @@ cb_code cb_verify_request_fill(const cb_config *config, cb_verify_request *out, 
         .max_bytes = (uint64_t)number(config, CB_OPT_MAX_BYTES),
         .schedule = flag(config, CB_OPT_SCHEDULE),
     };
+    cb_lake_options_fill(config, &out->lake);
+    if (is_flag_given(config, CB_OPT_ALL_SNAPSHOTS) && !out->deep)
+        return cb_fail(err, CB_USAGE, "--all-snapshots goes with --deep only");
     if (out->schedule && !out->deep)
         return cb_fail(err, CB_USAGE, "--schedule goes with --deep only");
     if (out->schedule && out->backup && strchr(out->backup, '@')) {
@@ -189,12 +245,6 @@ cb_code cb_expire_request_fill(const cb_config *config, cb_expire_request *out, 
     cb_fail(err, CB_USAGE, "expire needs a rule that says what to keep");
     cb_hint(err, "For example: --keep-daily 7 --keep-weekly 4");
     return err->code;
-}
-
-/* From the command line alone: a file may set `keep` for those copies that have a timestamp. */
-static bool is_flag_given(const cb_config *config, cb_option_id id)
-{
-    return config->values[id].origin == CB_FROM_FLAG && config->values[id].number != 0;
 }
 
 cb_code cb_copy_request_fill(const cb_config *config, cb_copy_request *out, cb_error *err)

@@ -25,7 +25,9 @@ typedef struct cb_hooks {
  */
 void cb_hooks_fill(const cb_config *config, cb_hooks *out);
 
-void cb_backup_request_fill(const cb_config *config, cb_backup_request *out);
+/* Errors: CB_USAGE. */
+CB_MUST_USE cb_code cb_backup_request_fill(const cb_config *config, cb_backup_request *out,
+                                           cb_error *err);
 /* Errors: CB_USAGE. */
 CB_MUST_USE cb_code cb_restore_request_fill(const cb_config *config, cb_restore_request *out,
                                             cb_error *err);
@@ -40,5 +42,11 @@ bool cb_has_keep_rules(const cb_config *config);
 /* Errors: CB_USAGE. */
 CB_MUST_USE cb_code cb_copy_request_fill(const cb_config *config, cb_copy_request *out,
                                          cb_error *err);
+
+/* What the options say of a lake. */
+void cb_lake_options_fill(const cb_config *config, cb_lake_options *out);
+/* CB_USAGE when an option of a lake is given for a `source` that is none. */
+CB_MUST_USE cb_code cb_lake_options_check(const cb_config *config, const char *source,
+                                          cb_error *err);
 
 #endif

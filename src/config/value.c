@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "base/time.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static cb_code parse_choice(const cb_option *option, const char *text, int64_t *number,
@@ -202,6 +203,66 @@ static cb_code parse_count(const cb_option *option, const char *text, int64_t *n
                    (long long)option->min, (long long)option->max);
 }
 
+const char *cb_replica_of(const char *data)
+{
+    static const char word[] = "replica=";
+
+    return cb_has_prefix(data, word) && data[sizeof(word) - 1] ? data + sizeof(word) - 1 : NULL;
+}
+
+static cb_code parse_data(const char *text, int64_t *number, cb_error *err)
+{
+    if (strcmp(text, "copy") == 0)
+        *number = CB_LAKE_DATA_COPY;
+    else if (strcmp(text, "reference") == 0)
+        *number = CB_LAKE_DATA_REFERENCE;
+    else if (cb_replica_of(text))
+        *number = CB_LAKE_DATA_REPLICA;
+    else
+        return cb_fail(err, CB_USAGE, "'%s' is none of copy, reference, replica=ADDRESS", text);
+    return CB_OK;
+}
+
+cb_code cb_table_name(const char **text, char *out, cb_error *err)
+{
+    const char *at = *text + strspn(*text, " ");
+    bool is_quoted = false;
+    size_t size = 0;
+    size_t whole = 0; /* without blanks before the comma */
+
+    for (; *at && (is_quoted || *at != ','); at++) {
+        bool is_pair = is_quoted && at[0] == '"' && at[1] == '"'; /* stands for one */
+
+        if (*at == '"' && !is_pair) {
+            is_quoted = !is_quoted;
+            continue;
+        }
+        at += is_pair;
+        out[size++] = *at;
+        if (is_quoted || *at != ' ')
+            whole = size;
+    }
+    out[whole] = '\0';
+    if (is_quoted || whole == 0)
+        return cb_fail(err, CB_USAGE, "'%s': %s", *text,
+                       is_quoted ? "a double quote is not closed" : "a name is empty");
+    *text = *at == ',' ? at + 1 : NULL;
+    return CB_OK;
+}
+
+static cb_code parse_tables(const char *text, cb_error *err)
+{
+    char *name = malloc(strlen(text) + 1);
+    cb_code code = CB_OK;
+
+    if (!name)
+        return cb_fail_memory(err, strlen(text) + 1);
+    while (text && code == CB_OK)
+        code = cb_table_name(&text, name, err);
+    free(name);
+    return code;
+}
+
 cb_code cb_value_parse(cb_option_id id, const char *text, int64_t *number, cb_error *err)
 {
     const cb_option *option = &cb_options[id];
@@ -242,6 +303,10 @@ cb_code cb_value_parse(cb_option_id id, const char *text, int64_t *number, cb_er
         return parse_clock(text, number, err);
     case CB_TYPE_WEEKLY:
         return parse_weekly(text, number, err);
+    case CB_TYPE_DATA:
+        return parse_data(text, number, err);
+    case CB_TYPE_TABLES:
+        return parse_tables(text, err);
     }
     return cb_fail(err, CB_INTERNAL, "option '%s' has no type", option->name);
 }

@@ -20,7 +20,7 @@ static void check_requests(const cb_config *config)
 
     switch (config->line.command) {
     case CB_COMMAND_BACKUP:
-        cb_backup_request_fill(config, &backup);
+        cb_ignore(cb_backup_request_fill(config, &backup, &err));
         FUZZ_CHECK(backup.source != NULL);
         break;
     case CB_COMMAND_RESTORE:

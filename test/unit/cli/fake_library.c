@@ -222,6 +222,11 @@ cb_code cb_restore(cb_ctx *ctx, const cb_restore_request *request, cb_restore_re
         return err->code;
     copy = copy_of(&result, sizeof(result));
     copy->planned = request->target == NULL;
+    if (variable("FAKE_ORPHANS") > 0) {
+        copy->orphan_list = "/home/me/lost files.list";
+        copy->orphan_count = (uint64_t)variable("FAKE_ORPHANS");
+        copy->target = "ducklake:postgres:dbname=lake host=db1";
+    }
     if (request->salvage) {
         copy->lost = damage;
         copy->lost_count = damaged_count();
@@ -284,6 +289,16 @@ cb_code cb_check(cb_ctx *ctx, const char *source, cb_check_result **out, cb_erro
         return err->code;
     *out = copy_of(&result, sizeof(result));
     return CB_OK;
+}
+
+cb_code cb_check_with(cb_ctx *ctx, const char *source, const cb_lake_options *lake,
+                      cb_check_result **out, cb_error *err)
+{
+    if (variable("FAKE_TRACE") > 0)
+        fprintf(stderr, "check schema %s path %s\n",
+                lake->metadata_schema ? lake->metadata_schema : "-",
+                lake->data_path ? lake->data_path : "-");
+    return cb_check(ctx, source, out, err);
 }
 
 void cb_check_result_free(cb_check_result *result)

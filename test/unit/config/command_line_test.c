@@ -87,8 +87,8 @@ static void test_secrets_have_no_flag(void **state)
 
 static void test_reserved_commands(void **state)
 {
-    static const char *const lines[] = {"lake status --foo", "archive-push p", "archive-get a b",
-                                        "receive-wal", "serve"};
+    static const char *const lines[] = {"archive-push p --foo", "archive-get a b", "receive-wal",
+                                        "serve"};
     cb_config *config;
     cb_error err;
 

@@ -77,6 +77,22 @@ static void test_subjects(void **state)
         {"/", ""},
         {"", ""},
         {"a b.duckdb", ""},
+        {"ducklake:/x/meta.ducklake", "meta"},
+        {"ducklake:sqlite:meta.sqlite", "meta"},
+        {"ducklake:duckdb:/y/meta.db", "meta"},
+        {"ducklake:postgres:dbname=lake host=db1", "lake"},
+        {"ducklake:postgres:host=/a/b dbname = 'la\\'ke' user=x", ""},
+        {"ducklake:postgres:host=/a/b dbname = 'lake2' user=x", "lake2"},
+        {"ducklake:postgres:dbname=a dbname=b", "b"},
+        {"ducklake:postgres:host=db1", ""},
+        {"ducklake:postgres:", ""},
+        {"ducklake:postgres:dbname", ""},
+        {"ducklake:postgres:dbname=", ""},
+        {"ducklake:postgres:dbname='never closed", ""},
+        {"ducklake:postgresql:xdbname=a", ""},
+        {"ducklake:postgres://me@db1:5432/lake?sslmode=require", "lake"},
+        {"ducklake:postgres:postgresql://db1/lake", "lake"},
+        {"ducklake:postgresql://db1", ""},
     };
     static const struct {
         const char *text;
@@ -96,14 +112,50 @@ static void test_subjects(void **state)
     }
 }
 
+static void test_passwords(void **state)
+{
+    static const char *const with[] = {
+        "ducklake:postgres:dbname=lake password=hunter2",
+        "ducklake:postgres:password = 'hunter 2'",
+        "postgres:sslpassword=x",
+        "ducklake:postgres://me:hunter2@db1/lake",
+        "postgresql://db1/lake?password=x",
+        "ducklake:postgres:passfile=/x password=y",
+    };
+    static const char *const without[] = {
+        "ducklake:postgres:dbname=lake host=db1 passfile=/x",
+        "ducklake:postgres://me@db1:5432/lake",
+        "s3c://bucket/a:b@c?endpoint=http://127.0.0.1:9000",
+        "/srv/password.duckdb",
+        "password",
+        "",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < CB_LENGTH(with); i++)
+        assert_true(cb_has_password(with[i]));
+    for (size_t i = 0; i < CB_LENGTH(without); i++)
+        assert_false(cb_has_password(without[i]));
+}
+
 /* The section that counts is that of the name, wherever the name comes from. */
 static void test_section_of_the_subject(void **state)
 {
-    static const char *const lines[] = {"backup /x/prod.duckdb", "backup /x/y.duckdb --name prod",
-                                        "restore prod@2026 /y",  "list prod",
-                                        "verify prod",           "expire prod",
-                                        "check prod.duckdb",     "copy ./prod.duckdb /y",
-                                        "copy prod@2026 /y",     "schedule prod.duckdb"};
+    static const char *const lines[] = {"backup /x/prod.duckdb",
+                                        "backup /x/y.duckdb --name prod",
+                                        "restore prod@2026 /y",
+                                        "list prod",
+                                        "verify prod",
+                                        "expire prod",
+                                        "check prod.duckdb",
+                                        "copy ./prod.duckdb /y",
+                                        "copy prod@2026 /y",
+                                        "schedule prod.duckdb",
+                                        "backup ducklake:postgres:dbname=prod",
+                                        "lake status ducklake:sqlite:/x/prod.sqlite",
+                                        "lake status ducklake:x --name prod",
+                                        "lake undump x.sql ducklake:prod.ducklake",
+                                        "lake rollback prod ducklake:y"};
     static const char *const others[] = {"backup /x/production.duckdb", "list", "verify", "init",
                                          "backup /x/prod.duckdb --name other"};
     char path[64];
@@ -342,12 +394,19 @@ static void test_sections_with_rules(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_precedence),      cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_subjects),        cmocka_unit_test(test_section_of_the_subject),
-        cmocka_unit_test(test_wrong_files),     cmocka_unit_test(test_wrong_variables),
-        cmocka_unit_test(test_other_variables), cmocka_unit_test(test_usual_files),
-        cmocka_unit_test(test_tags_add_up),     cmocka_unit_test(test_sections_with_rules),
-        cmocka_unit_test(test_repositories),    cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_precedence),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_subjects),
+        cmocka_unit_test(test_passwords),
+        cmocka_unit_test(test_section_of_the_subject),
+        cmocka_unit_test(test_wrong_files),
+        cmocka_unit_test(test_wrong_variables),
+        cmocka_unit_test(test_other_variables),
+        cmocka_unit_test(test_usual_files),
+        cmocka_unit_test(test_tags_add_up),
+        cmocka_unit_test(test_sections_with_rules),
+        cmocka_unit_test(test_repositories),
+        cmocka_unit_test(test_secrets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,9 +9,10 @@ static void test_backup(void **state)
                                    "--before true --after false",
                                    NULL);
     cb_backup_request request;
+    cb_error err = {0};
 
     (void)state;
-    cb_backup_request_fill(config, &request);
+    assert_int_equal(cb_backup_request_fill(config, &request, &err), CB_OK);
     assert_string_equal(request.source, "/x/prod.duckdb");
     assert_string_equal(request.name, "p");
     assert_true(request.adopt_name && request.full && request.no_create && request.skip_if_busy &&
@@ -26,7 +27,7 @@ static void test_backup(void **state)
     cb_config_free(config);
 
     config = kit_config("backup x", NULL);
-    cb_backup_request_fill(config, &request);
+    assert_int_equal(cb_backup_request_fill(config, &request, &err), CB_OK);
     assert_null(request.name);
     assert_int_equal(request.method, CB_METHOD_AUTO);
     assert_int_equal(request.compress, CB_COMPRESS_DEFAULT);
@@ -259,13 +260,121 @@ static void test_copy(void **state)
     cb_config_free(config);
 }
 
+/* ---- lakes -------------------------------------------------------------------------------- */
+
+static cb_code fill(const char *line, cb_error *err)
+{
+    cb_config *config = kit_config(line, NULL);
+    union {
+        cb_backup_request backup;
+        cb_restore_request restore;
+        cb_verify_request verify;
+    } request;
+    cb_code code;
+
+    *err = (cb_error){0};
+    if (config->line.command == CB_COMMAND_BACKUP)
+        code = cb_backup_request_fill(config, &request.backup, err);
+    else if (config->line.command == CB_COMMAND_RESTORE)
+        code = cb_restore_request_fill(config, &request.restore, err);
+    else
+        code = cb_verify_request_fill(config, &request.verify, err);
+    cb_config_free(config);
+    return code;
+}
+
+static void test_lakes(void **state)
+{
+    cb_config *config = kit_config("backup ducklake:m.ducklake --metadata-schema s --data-path /d "
+                                   "--data replica=s3://other/x --allow-unencrypted-keys",
+                                   NULL);
+    cb_backup_request backup;
+    cb_restore_request restore;
+    cb_verify_request verify;
+    cb_error err = {0};
+
+    (void)state;
+    assert_int_equal(cb_backup_request_fill(config, &backup, &err), CB_OK);
+    assert_string_equal(backup.lake.metadata_schema, "s");
+    assert_string_equal(backup.lake.data_path, "/d");
+    assert_int_equal(backup.lake.data, CB_LAKE_DATA_REPLICA);
+    assert_string_equal(backup.lake.replica, "s3://other/x");
+    assert_true(backup.lake.allow_keys);
+    assert_false(backup.lake.has_snapshot);
+    cb_config_free(config);
+
+    config = kit_config("backup ducklake:m.ducklake --data reference", NULL);
+    assert_int_equal(cb_backup_request_fill(config, &backup, &err), CB_OK);
+    assert_int_equal(backup.lake.data, CB_LAKE_DATA_REFERENCE);
+    assert_null(backup.lake.replica);
+    cb_config_free(config);
+
+    config = kit_config("restore lake ducklake:x --snapshot 0 --tables a,main.b --tables c", NULL);
+    assert_int_equal(cb_restore_request_fill(config, &restore, &err), CB_OK);
+    assert_true(restore.lake.has_snapshot);
+    assert_int_equal(restore.lake.snapshot, 0);
+    assert_int_equal(restore.lake.data, CB_LAKE_DATA_COPY);
+    assert_int_equal(restore.lake.table_count, 3);
+    assert_string_equal(restore.lake.tables[1], "main.b");
+    assert_string_equal(restore.lake.tables[2], "c");
+    cb_config_free(config);
+
+    config = kit_config("verify lake --deep --all-snapshots", NULL);
+    assert_int_equal(cb_verify_request_fill(config, &verify, &err), CB_OK);
+    assert_true(verify.lake.all_snapshots);
+    cb_config_free(config);
+}
+
+static void test_options_of_a_lake_alone(void **state)
+{
+    static const char *const refused[] = {
+        "backup prod.duckdb --data reference",
+        "backup dir:/x --metadata-schema s",
+        "backup sqlite:x --data-path /d",
+        "backup x --allow-unencrypted-keys",
+        "restore lake ducklake:x --snapshot 3 --time 2026-11-21",
+        "verify lake --all-snapshots",
+    };
+    cb_error err;
+
+    (void)state;
+    for (size_t i = 0; i < CB_LENGTH(refused); i++)
+        if (fill(refused[i], &err) != CB_USAGE)
+            fail_msg("'%s' is taken", refused[i]);
+    assert_int_equal(fill("backup prod.duckdb", &err), CB_OK);
+    assert_int_equal(fill("restore lake --tables a", &err), CB_OK);
+}
+
+/* A line of the file may be meant for other sources than this one. */
+static void test_lake_lines_of_a_file(void **state)
+{
+    char path[64];
+    char line[128];
+    cb_error err;
+
+    (void)state;
+    kit_file(path, "data = reference\nall-snapshots = yes\n[prod]\nmetadata-schema = s\n");
+    snprintf(line, sizeof(line), "backup prod.duckdb --config %s", path);
+    assert_int_equal(fill(line, &err), CB_OK);
+    snprintf(line, sizeof(line), "verify --config %s", path);
+    assert_int_equal(fill(line, &err), CB_OK);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_backup),  cmocka_unit_test(test_settings),
-        cmocka_unit_test(test_restore), cmocka_unit_test(test_expire),
-        cmocka_unit_test(test_copy),    cmocka_unit_test(test_settings_of_stores),
-        cmocka_unit_test(test_keys),    cmocka_unit_test(test_hooks),
+        cmocka_unit_test(test_lakes),
+        cmocka_unit_test(test_options_of_a_lake_alone),
+        cmocka_unit_test(test_lake_lines_of_a_file),
+        cmocka_unit_test(test_backup),
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_restore),
+        cmocka_unit_test(test_expire),
+        cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_settings_of_stores),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_hooks),
         cmocka_unit_test(test_verify),
     };
 

@@ -41,6 +41,13 @@ static void test_right_values(void **state)
         {CB_OPT_PERCENT, "0.0001%", 1},
         {CB_OPT_PERCENT, "12.5%", 125000},
         {CB_OPT_LOCK_FOR, "1d", INT64_C(86400) * 1000000},
+        {CB_OPT_DATA, "copy", CB_LAKE_DATA_COPY},
+        {CB_OPT_DATA, "reference", CB_LAKE_DATA_REFERENCE},
+        {CB_OPT_DATA, "replica=/x", CB_LAKE_DATA_REPLICA},
+        {CB_OPT_TABLES, "a", 0},
+        {CB_OPT_TABLES, "a, main.b,\"x,y\"", 0},
+        {CB_OPT_SNAPSHOT, "0", 0},
+        {CB_OPT_SNAPSHOT, "9223372036854775807", INT64_MAX},
     };
     cb_error err = {0};
     int64_t number;
@@ -56,6 +63,15 @@ static void test_right_values(void **state)
 static void test_wrong_values(void **state)
 {
     static const sample samples[] = {
+        {CB_OPT_DATA, "replica", 0},
+        {CB_OPT_DATA, "replica=", 0},
+        {CB_OPT_DATA, "copy ", 0},
+        {CB_OPT_TABLES, ",", 0},
+        {CB_OPT_TABLES, "a,", 0},
+        {CB_OPT_TABLES, "a,,b", 0},
+        {CB_OPT_TABLES, "a,\"b", 0},
+        {CB_OPT_TABLES, "\"\"", 0},
+        {CB_OPT_SNAPSHOT, "-1", 0},
         {CB_OPT_JOBS, "0", 0},
         {CB_OPT_JOBS, "65", 0},
         {CB_OPT_JOBS, "-1", 0},
@@ -132,9 +148,26 @@ static void test_defaults_are_right(void **state)
                              CB_OK);
 }
 
+static void test_table_names(void **state)
+{
+    static const char *const names[] = {"a b", "main.t", "x,y \" z ", "q.r,s"};
+    const char *text = " a b ,main.t, \"x,y \"\" z \" ,q.\"r,s\"";
+    char name[64];
+    cb_error err = {0};
+
+    (void)state;
+    for (size_t i = 0; i < CB_LENGTH(names); i++) {
+        assert_non_null(text);
+        assert_int_equal(cb_table_name(&text, name, &err), CB_OK);
+        assert_string_equal(name, names[i]);
+    }
+    assert_null(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_table_names),
         cmocka_unit_test(test_right_values),
         cmocka_unit_test(test_wrong_values),
         cmocka_unit_test(test_defaults_are_right),
