@@ -336,9 +336,45 @@ static void test_exit_codes(void **state)
     assert_int_equal(cb_exit_code(&err), 5);
 }
 
+/* What the source says of a lake stands beside the items, and many items are no trouble. */
+static void test_show_of_a_lake(void **state)
+{
+    enum { ITEMS = 100000 };
+    static const cb_pair facts[] = {
+        {"catalog", "sqlite"}, {"spec version", "1.0"},
+        {"snapshot", "57"},    {"snapshot time", "2026-11-21T00:00:00Z"},
+        {"files", "100000"},   {"bytes", "3650722201"}};
+    CB_CLEANUP(cb_buf_free) cb_buf out = {0};
+    cb_item_info *items = calloc(ITEMS, sizeof(*items));
+    cb_show_result result = {.backup = {.name = "lake", .label = "l", .kind = "ducklake"},
+                             .items = items,
+                             .item_count = ITEMS,
+                             .facts = facts,
+                             .fact_count = CB_LENGTH(facts)};
+    cb_error err = {0};
+
+    (void)state;
+    assert_non_null(items);
+    for (size_t i = 0; i < ITEMS; i++)
+        items[i] = (cb_item_info){"data/main/t/ducklake-01998c.parquet", "file", 7, 1};
+    assert_int_equal(cb_json_show(&result, &out, &err), CB_OK);
+    kit_assert_has(&out, "\"catalog\":\"sqlite\",\"spec_version\":\"1.0\",\"snapshot\":57,"
+                         "\"snapshot_time\":\"2026-11-21T00:00:00Z\",\"files\":100000,"
+                         "\"bytes\":3650722201,\"data_path\":null,\"items\":[{\"path\":\"data/");
+    kit_assert_has(&out, "\"size_bytes\":7,\"chunks\":1}]}\n");
+    out.size = 0;
+    result.item_count = 0;
+    result.backup.kind = "duckdb";
+    assert_int_equal(cb_json_show(&result, &out, &err), CB_OK);
+    kit_assert_has(&out, "\"items\":[]}\n");
+    kit_assert_lacks(&out, "spec_version\":");
+    free(items);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_show_of_a_lake),
         cmocka_unit_test(test_ages),
         cmocka_unit_test(test_shell_words),
         cmocka_unit_test(test_list),

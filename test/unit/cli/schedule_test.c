@@ -69,6 +69,61 @@ static void test_service(void **state)
     kit_assert_has(&out, "[Install]\nWantedBy=timers.target\n");
 }
 
+/* The paths of a lake are made absolute; a libpq string stays as it is. */
+static void test_lakes(void **state)
+{
+    static const struct {
+        const char *source, *word;
+    } samples[] = {
+        {"ducklake:/x/meta.ducklake", "backup ducklake:/x/meta.ducklake --name meta"},
+        {"ducklake:sqlite:/x/meta.sqlite", "backup ducklake:sqlite:/x/meta.sqlite --name meta"},
+        {"ducklake:postgres:dbname=lake host=db1",
+         "backup \"ducklake:postgres:dbname=lake host=db1\" --name lake"},
+    };
+    CB_CLEANUP(cb_buf_free) cb_buf out = {0};
+    char folder[1024];
+    char word[1200];
+    cb_error err = {0};
+
+    (void)state;
+    for (size_t i = 0; i < CB_LENGTH(samples); i++) {
+        PLAN(p, samples[i].source, "--hourly", "--metadata-schema", "s", "--data", "reference");
+        out.size = 0;
+        assert_int_equal(cb_schedule_service(&p.schedule, &out, &err), CB_OK);
+        kit_assert_has(&out, samples[i].word);
+        kit_assert_has(&out, " --metadata-schema s --data reference\n");
+    }
+    assert_non_null(getcwd(folder, sizeof(folder)));
+    PLAN(here, "ducklake:sqlite:meta.sqlite", "--hourly", "--data", "replica=copy", "--data-path",
+         "files/");
+    out.size = 0;
+    assert_int_equal(cb_schedule_service(&here.schedule, &out, &err), CB_OK);
+    snprintf(word, sizeof(word), "backup ducklake:sqlite:%s/meta.sqlite ", folder);
+    kit_assert_has(&out, word);
+    snprintf(word, sizeof(word), " --data-path %s/files/ --data replica=%s/copy\n", folder, folder);
+    kit_assert_has(&out, word);
+}
+
+/* A unit file is read by others. */
+static void test_passwords_are_refused(void **state)
+{
+    static const char *const sources[] = {
+        "ducklake:postgres:dbname=lake password=hunter2",
+        "ducklake:postgres://me:hunter2@db1/lake",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < CB_LENGTH(sources); i++) {
+        const char *const argv[] = {"canvasback", "schedule", sources[i], "--hourly", NULL};
+        CB_CLEANUP(plan_free) plan refused = {0};
+        cb_error err = {0};
+
+        assert_int_equal(make(&refused, argv, &err), CB_USAGE);
+        assert_null(strstr(err.message, "hunter2"));
+        assert_non_null(strstr(err.hint, "PGPASSFILE"));
+    }
+}
+
 static void test_times(void **state)
 {
     static const struct {
@@ -389,6 +444,8 @@ static void test_spawn(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lakes),
+        cmocka_unit_test(test_passwords_are_refused),
         cmocka_unit_test(test_service),
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_cron_runs_what_was_meant),
