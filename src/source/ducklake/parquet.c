@@ -50,7 +50,7 @@ static cb_code get_varint(cursor *c, uint64_t *out)
 {
     *out = 0;
     for (unsigned shift = 0; shift < 64; shift += 7) {
-        uint8_t byte;
+        uint8_t byte = 0;
 
         if (get_byte(c, &byte) != CB_OK)
             return c->err->code;
@@ -86,7 +86,7 @@ static cb_code get_binary(cursor *c, cb_bytes *out)
 
 static cb_code get_list(cursor *c, uint64_t *count, uint8_t *type)
 {
-    uint8_t head;
+    uint8_t head = 0;
 
     if (get_byte(c, &head) != CB_OK)
         return c->err->code;
@@ -101,7 +101,7 @@ static cb_code get_list(cursor *c, uint64_t *count, uint8_t *type)
 /* The next field of a struct; *type THRIFT_STOP at its end. `id` goes on from the one before. */
 static cb_code get_field(cursor *c, int64_t *id, uint8_t *type)
 {
-    uint8_t head;
+    uint8_t head = 0;
 
     if (get_byte(c, &head) != CB_OK)
         return c->err->code;
@@ -119,7 +119,7 @@ static cb_code skip(cursor *c, uint8_t type);
 static cb_code skip_struct(cursor *c)
 {
     int64_t id = 0;
-    uint8_t type;
+    uint8_t type = 0;
     cb_code code;
 
     do {
@@ -133,7 +133,7 @@ static cb_code skip_struct(cursor *c)
 /* In lists a boolean takes a byte; as a field its type is its value. */
 static cb_code skip_element(cursor *c, uint8_t type)
 {
-    uint8_t byte;
+    uint8_t byte = 0;
 
     return type == THRIFT_TRUE || type == THRIFT_FALSE ? get_byte(c, &byte) : skip(c, type);
 }
@@ -141,7 +141,7 @@ static cb_code skip_element(cursor *c, uint8_t type)
 static cb_code skip_list(cursor *c)
 {
     uint64_t count;
-    uint8_t type;
+    uint8_t type = 0;
     cb_code code = get_list(c, &count, &type);
 
     for (uint64_t i = 0; code == CB_OK && i < count; i++)
@@ -171,7 +171,7 @@ static cb_code skip(cursor *c, uint8_t type)
 {
     cb_bytes text;
     int64_t number;
-    uint8_t byte;
+    uint8_t byte = 0;
     cb_code code;
 
     if (c->depth == DEPTH_MAX)
@@ -231,7 +231,7 @@ static cb_code read_struct(cursor *c, take_field *take, void *into)
     c->depth++;
     for (;;) {
         bool taken = false;
-        uint8_t type;
+        uint8_t type = 0;
 
         code = get_field(c, &id, &type);
         if (code != CB_OK || type == THRIFT_STOP)
@@ -249,7 +249,7 @@ static cb_code read_struct(cursor *c, take_field *take, void *into)
 static cb_code read_structs(cursor *c, take_field *take, void *into)
 {
     uint64_t count;
-    uint8_t type;
+    uint8_t type = 0;
     cb_code code = get_list(c, &count, &type);
 
     if (code == CB_OK && type != THRIFT_STRUCT && count > 0)
@@ -356,7 +356,7 @@ static cb_code place(reading *r, const element *e)
 static cb_code read_schema(reading *r)
 {
     uint64_t count;
-    uint8_t type;
+    uint8_t type = 0;
     cb_code code = get_list(&r->c, &count, &type);
 
     if (code == CB_OK && type != THRIFT_STRUCT && count > 0)
