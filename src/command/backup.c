@@ -149,16 +149,62 @@ static cb_code refuse_twice(const backup *b, const place *p, cb_error *err)
     return CB_OK;
 }
 
+/* Keys to data that is encrypted elsewhere are not to lie in the open. */
+static cb_code refuse_keys(backup *b, place *p, void *arg, cb_error *err)
+{
+    (void)arg;
+    if (!b->source->holds_keys || b->request->lake.allow_keys ||
+        (p->repo != NULL && cb_repo_facts_of(p->repo)->encrypted))
+        return CB_OK;
+    cb_fail(err, CB_DENIED,
+            "'%s' is encrypted, its catalog holds the keys, and the repository at '%s' %s",
+            b->source->address, p->address,
+            p->repo != NULL ? "is not encrypted" : "would be made without encryption");
+    cb_hint(err, "Keep it in a repository made with a passphrase (canvasback init --encrypt), or "
+                 "give --allow-unencrypted-keys.");
+    return err->code;
+}
+
+/* A repository that is made for keys is an encrypted one: a person is asked for its passphrase. */
+static cb_code open_for_keys(backup *b, place *p, cb_error *err)
+{
+    cb_code code =
+        cb_command_open_at(b->ctx, p->address, NULL, CB_OPEN_EXISTING, &p->repo, NULL, err);
+
+    if (code != CB_NOT_FOUND || b->request->no_create)
+        return code;
+    cb_error_clear(err);
+    code = cb_command_open_at(b->ctx, p->address, NULL, CB_OPEN_MAKE_ENCRYPTED, &p->repo,
+                              &p->made_repo, err);
+    if (code == CB_EXISTS) { /* another process has made it a moment ago */
+        cb_error_clear(err);
+        return cb_command_open_at(b->ctx, p->address, NULL, CB_OPEN_EXISTING, &p->repo, NULL, err);
+    }
+    if (code != CB_USAGE)
+        return code;
+    cb_error_clear(err); /* there is no passphrase */
+    return refuse_keys(b, p, NULL, err);
+}
+
+static cb_code open_or_make(backup *b, place *p, cb_error *err)
+{
+    if (b->source->holds_keys && !b->request->lake.allow_keys)
+        return open_for_keys(b, p, err);
+    return cb_command_open_at(b->ctx, p->address, NULL,
+                              b->request->no_create ? CB_OPEN_EXISTING : CB_OPEN_OR_MAKE, &p->repo,
+                              &p->made_repo, err);
+}
+
 static cb_code open_place(backup *b, place *p, void *arg, cb_error *err)
 {
     cb_code code;
 
     (void)arg;
-    code = cb_command_open_at(b->ctx, p->address, NULL,
-                              b->request->no_create ? CB_OPEN_EXISTING : CB_OPEN_OR_MAKE, &p->repo,
-                              &p->made_repo, err);
+    code = open_or_make(b, p, err);
     if (code == CB_OK && p->made_repo)
         cb_event_text(b->ctx, CB_EVENT_INFO, "made a new repository at '%s'", p->address);
+    if (code == CB_OK)
+        code = refuse_keys(b, p, NULL, err);
     if (code == CB_OK)
         code = refuse_twice(b, p, err);
     if (code == CB_OK)
@@ -239,6 +285,7 @@ static cb_code open_source(backup *b, cb_error *err)
         .deadline_us = b->request->deadline_us,
         .allow_damage = b->request->allow_damage,
         .snapshot = b->request->source_snapshot,
+        .lake = &b->request->lake,
     };
 
     cb_source_free(b->source);
@@ -302,7 +349,8 @@ static cb_code take_in(backup *b, uint64_t *read_bytes, cb_error *err)
             .repo = p->repo,
             .session = p->session,
             .parent = p->parent,
-            .trust_parent = cb_session_number(p->session) % REHASH_EVERY != 0,
+            .trust_parent =
+                b->source->is_immutable || cb_session_number(p->session) % REHASH_EVERY != 0,
         };
         if (p->parent == NULL) /* nothing to share: what will surely not fit is refused */
             outlets[count].space_divisor =
@@ -326,6 +374,10 @@ static cb_code read_source(backup *b, uint64_t *read_bytes, cb_error *err)
     cb_code code;
 
     code = cb_source_begin(b->source, common_state(b), &unchanged, err);
+    if (code == CB_OK) /* what it knew when the places were opened may be known better now */
+        code = for_each(b, refuse_keys, NULL, err);
+    if (code == CB_OK && count_with_us(b) == 0)
+        return CB_OK;
     if (code == CB_OK && unchanged) {
         code = adopt_items(b, &adopted, err);
         if (code != CB_OK || adopted)
@@ -438,7 +490,7 @@ static cb_code choose_name(backup *b, cb_error *err)
     const char *name = b->request->name != NULL ? b->request->name : b->source->name;
 
     if (b->request->name == NULL && !cb_is_name(name)) {
-        cb_fail(err, CB_USAGE, "no name can be made from '%s'", b->request->source);
+        cb_fail(err, CB_USAGE, "no name can be made from '%s'", b->source->address);
         cb_hint(err, "Give one with --name.");
         return err->code;
     }

@@ -13,10 +13,11 @@
 #include <unistd.h>
 
 /* In the order in which a plain path is asked about. */
-static const cb_engine *const engines[] = {&cb_duckdb_engine, &cb_sqlite_engine, &cb_dir_engine};
+static const cb_engine *const engines[] = {&cb_duckdb_engine, &cb_sqlite_engine, &cb_dir_engine,
+                                           &cb_ducklake_engine};
 
 /* Addresses that people may well try, of engines that this release does not have. */
-static const char *const not_yet[] = {"ducklake:", "postgres:", "postgresql:"};
+static const char *const not_yet[] = {"postgres:", "postgresql:"};
 
 static const cb_engine *by_scheme(const char *address)
 {
@@ -42,10 +43,12 @@ static cb_code refuse(const char *address, cb_error *err)
 
     for (size_t i = 0; i < CB_LENGTH(not_yet); i++)
         if (cb_has_prefix(address, not_yet[i])) {
-            cb_fail(err, CB_UNSUPPORTED, "'%s': this release knows no source of that kind",
-                    address);
-            cb_hint(err, "It backs up DuckDB files, SQLite files (sqlite:PATH) and folders "
-                         "(dir:PATH).");
+            cb_fail(err, CB_UNSUPPORTED, "%s...: this release knows no source of that kind",
+                    not_yet[i]);
+            cb_hint(err,
+                    "A DuckLake whose catalog is there is ducklake:%s... . Else it backs up "
+                    "DuckDB files, SQLite files (sqlite:PATH) and folders (dir:PATH).",
+                    not_yet[i]);
             return err->code;
         }
     if (stat(address, &st) != 0) {
@@ -67,7 +70,8 @@ static cb_code refuse(const char *address, cb_error *err)
     if (S_ISREG(st.st_mode) && try_read(address, err) != CB_OK)
         return err->code; /* nobody recognised it because nobody could read it */
     cb_fail(err, CB_UNSUPPORTED, "'%s' is not a database of a kind that is known", address);
-    cb_hint(err, "Schemes that say what it is: duckdb:PATH, sqlite:PATH, dir:PATH.");
+    cb_hint(err, "Schemes that say what it is: duckdb:PATH, sqlite:PATH, dir:PATH, "
+                 "ducklake:CATALOG.");
     return err->code;
 }
 

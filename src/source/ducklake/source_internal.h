@@ -1,0 +1,116 @@
+/*
+ * source_internal.h - the read half of a lake, shared by source.c (the steps), inventory.c (what
+ * is to be copied) and describe.c (what is said of it).
+ */
+#ifndef CB_SOURCE_DUCKLAKE_SOURCE_INTERNAL_H
+#define CB_SOURCE_DUCKLAKE_SOURCE_INTERNAL_H
+
+#include "source/ducklake/ducklake.h"
+#include "source/ducklake/ledger.h"
+#include "source/ducklake/scratch.h"
+#include "source/ducklake/segments.h"
+
+enum {
+    CB_LAKE_WINDOW = 512, /* items whose pieces may be on their way */
+    CB_LAKE_ROUNDS = 5,   /* catalogs that are taken for one table of items */
+    CB_LAKE_RESTARTS = 5,
+    CB_LAKE_NAMED_MAX = 50, /* damaged files that are told one by one */
+    CB_LAKE_FACTS_MAX = 20,
+};
+
+typedef enum cb_lake_phase {
+    CB_LAKE_PHASE_CATALOG,
+    CB_LAKE_PHASE_FILES,
+    CB_LAKE_PHASE_BARRIER, /* wait for the last reads */
+    CB_LAKE_PHASE_JUDGE,   /* was anything gone? */
+    CB_LAKE_PHASE_END,
+} cb_lake_phase;
+
+/* An item whose pieces are being read: what the readers need of it. Fixed between barriers. */
+typedef struct cb_lake_slot {
+    char *from; /* a path of the private copy, or a URL */
+    bool is_catalog;
+    bool is_checked; /* its shape counts */
+    cb_lake_file_kind kind;
+    uint64_t size;
+} cb_lake_slot;
+
+/* Files of the private copy, in the order of item paths. */
+typedef struct cb_lake_part {
+    const char *name;  /* "catalog.duckdb", or a table's folder */
+    uint64_t segments; /* 0: it is a file itself */
+} cb_lake_part;
+
+typedef struct cb_lake_source {
+    cb_source base;
+    cb_ctx *ctx;
+    cb_arena arena;
+    cb_source_options options; /* texts in the arena; `lake` points to the next */
+    cb_lake_options lake;
+    cb_lake_address address;
+
+    /* The catalog, frozen: replaced as a whole by the next round. */
+    cb_lake_scratch scratch;
+    cb_lake_frozen frozen;
+    int64_t frozen_at; /* cb_monotonic_us; 0: none is there */
+    cb_lake_db *db;    /* sees what was frozen; closed when the inventory is done */
+    cb_arena round;    /* of the next three */
+    cb_lake_info info;
+    cb_lake_schema schema;
+    cb_lake_part *parts;
+    size_t part_count;
+
+    cb_lake_files *files;
+    cb_lake_files *replica;
+    cb_ledger *ledger;
+    uint64_t named_files, named_bytes;
+    uint64_t damaged_files; /* of this table of items */
+    char first_damage[512];
+    bool leave_scheduled; /* do not copy what is about to be deleted */
+
+    /* Where the steps are. */
+    cb_lake_phase phase;
+    unsigned restarts;
+    size_t part;
+    uint64_t segment;
+    cb_ledger_cursor *cursor;
+    cb_lake_slot slots[CB_LAKE_WINDOW];
+    size_t slot_count;
+    uint32_t item_number;
+    bool is_in_item, is_reused, was_asked;
+    cb_item item;
+    cb_buf path, attrs, from; /* of the item */
+    cb_lake_file_kind kind;
+    bool is_catalog, is_damaged, is_checked;
+    uint64_t there; /* of a damaged file: so many bytes are there */
+    uint64_t at, chunks;
+    bool has_slot;
+    uint64_t left_bytes; /* that may still have to be read, with what has been */
+    uint64_t item_count, read_count;
+    uint64_t catalog_bytes, file_count, file_bytes;
+
+    atomic_bool is_moved; /* a reader found a file gone or shorter */
+    atomic_uint_fast64_t misshaped;
+    cb_buf state;
+    cb_pair facts[CB_LAKE_FACTS_MAX];
+    size_t fact_count;
+} cb_lake_source;
+
+/* inventory.c: freeze the catalog, and find every file that it names; CB_CORRUPT when one is not
+   there. In the end the conversation is closed and the cursors stand at the beginning. */
+CB_MUST_USE cb_code cb_lake_inventory(cb_lake_source *s, cb_error *err);
+/* Freeze, or with a short query look at, the catalog: for name, identity and keys. */
+CB_MUST_USE cb_code cb_lake_first_look(cb_lake_source *s, cb_error *err);
+/* Is this a file that is missing or cut? Then *there says how much of it there is. */
+CB_MUST_USE cb_code cb_lake_damage_of(cb_lake_source *s, const cb_ledger_entry *entry,
+                                      bool *is_damaged, uint64_t *there, cb_error *err);
+void cb_lake_drop_round(cb_lake_source *s);
+
+/* describe.c */
+CB_MUST_USE cb_code cb_lake_put_attrs(cb_lake_source *s, const cb_ledger_entry *entry,
+                                      uint64_t size, bool is_damaged, cb_error *err);
+CB_MUST_USE cb_code cb_lake_describe(cb_lake_source *s, cb_source_facts *out, cb_error *err);
+/* Has the parent the file's bytes, all of them? */
+bool cb_lake_is_whole(const cb_item *parent, uint64_t size);
+
+#endif
