@@ -22,6 +22,25 @@
 typedef struct cb_duck_database_handle *cb_duck_database;
 typedef struct cb_duck_connection_handle *cb_duck_connection;
 typedef struct cb_duck_config_handle *cb_duck_config;
+typedef struct cb_duck_statement_handle *cb_duck_statement;
+typedef struct cb_duck_pending_handle *cb_duck_pending;
+typedef struct cb_duck_chunk_handle *cb_duck_chunk;
+typedef struct cb_duck_vector_handle *cb_duck_vector; /* owned by its chunk */
+typedef struct cb_duck_appender_handle *cb_duck_appender;
+
+/* duckdb_string_t: what a vector of VARCHAR or BLOB holds. Short texts are inside. */
+enum { CB_DUCK_INLINED_MAX = 12 };
+typedef union cb_duck_string {
+    struct {
+        uint32_t length;
+        char text[CB_DUCK_INLINED_MAX];
+    } inlined;
+    struct {
+        uint32_t length;
+        char prefix[4];
+        const char *text;
+    } pointed;
+} cb_duck_string;
 
 /* duckdb_result: three counts and three pointers that only DuckDB looks at. Zero-initialise. */
 typedef struct cb_duck_result {
@@ -68,6 +87,32 @@ typedef struct cb_duckdb_api {
     uint64_t (*row_count)(cb_duck_result *result);
     /* NULL for NULL; else free() of this table. */
     char *(*value_varchar)(cb_duck_result *result, uint64_t column, uint64_t row);
+    uint64_t (*rows_changed)(cb_duck_result *result);
+    /* Results that come piece by piece; a prepare that failed has an error, and is destroyed too.
+     */
+    int (*prepare)(cb_duck_connection connection, const char *sql, cb_duck_statement *out);
+    const char *(*prepare_error)(cb_duck_statement statement);
+    void (*destroy_prepare)(cb_duck_statement *statement);
+    int (*pending_streaming)(cb_duck_statement statement, cb_duck_pending *out);
+    const char *(*pending_error)(cb_duck_pending pending);
+    int (*execute_pending)(cb_duck_pending pending, cb_duck_result *out);
+    void (*destroy_pending)(cb_duck_pending *pending);
+    cb_duck_chunk (*fetch_chunk)(cb_duck_result result); /* NULL: the end, or an error */
+    void (*destroy_chunk)(cb_duck_chunk *chunk);
+    uint64_t (*chunk_size)(cb_duck_chunk chunk);
+    cb_duck_vector (*chunk_vector)(cb_duck_chunk chunk, uint64_t column);
+    void *(*vector_data)(cb_duck_vector vector);
+    uint64_t *(*vector_validity)(cb_duck_vector vector); /* a bit a row; NULL: all are valid */
+    /* Many rows in. */
+    int (*appender_create)(cb_duck_connection connection, const char *schema, const char *table,
+                           cb_duck_appender *out);
+    const char *(*appender_error)(cb_duck_appender appender);
+    int (*appender_end_row)(cb_duck_appender appender);
+    int (*appender_close)(cb_duck_appender appender); /* flushes */
+    int (*appender_destroy)(cb_duck_appender *appender);
+    int (*append_null)(cb_duck_appender appender);
+    int (*append_text)(cb_duck_appender appender, const char *text, uint64_t length);
+    int (*append_blob)(cb_duck_appender appender, const void *data, uint64_t length);
 } cb_duckdb_api;
 
 /*

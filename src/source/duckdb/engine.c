@@ -14,7 +14,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
-#include "source/duckdb/api.h"
+#include "source/duckdb/engine_internal.h"
 
 /* Bounds DuckDB's buffers; results of one statement rarely need a tenth of it. */
 #define CB_DUCK_MEMORY "1GB"
@@ -304,8 +304,29 @@ const char *cb_duck_session_version(const cb_duck_session *session)
 
 /* ---- statements ---------------------------------------------------------------------------- */
 
-static cb_code query(cb_duck_session *session, const char *sql, cb_duck_result *result,
-                     cb_error *err)
+cb_ctx *cb_duck_session_ctx(const cb_duck_session *session)
+{
+    return session->ctx;
+}
+
+const cb_duckdb_api *cb_duck_session_api(const cb_duck_session *session)
+{
+    return &session->api;
+}
+
+cb_duck_connection cb_duck_session_connection(const cb_duck_session *session)
+{
+    return session->connection;
+}
+
+cb_code cb_duck_session_fail(cb_duck_session *session, int error_type, const char *text,
+                             cb_error *err)
+{
+    return fail_with(session, error_type, text != NULL ? text : "no reason given", err);
+}
+
+cb_code cb_duck_session_query(cb_duck_session *session, const char *sql, cb_duck_result *result,
+                              cb_error *err)
 {
     const char *text;
 
@@ -322,7 +343,7 @@ static cb_code query(cb_duck_session *session, const char *sql, cb_duck_result *
 cb_code cb_duck_run(cb_duck_session *session, const char *sql, cb_error *err)
 {
     cb_duck_result result;
-    cb_code code = query(session, sql, &result, err);
+    cb_code code = cb_duck_session_query(session, sql, &result, err);
 
     session->api.destroy_result(&result);
     return code;
@@ -361,7 +382,7 @@ cb_code cb_duck_select(cb_duck_session *session, const char *sql, cb_arena *aren
     cb_code code;
 
     memset(out, 0, sizeof(*out));
-    code = query(session, sql, &result, err);
+    code = cb_duck_session_query(session, sql, &result, err);
     if (code == CB_OK)
         code = collect(session, &result, arena, out, err);
     session->api.destroy_result(&result);

@@ -48,6 +48,37 @@ typedef struct cb_duck_table {
 CB_MUST_USE cb_code cb_duck_select(cb_duck_session *session, const char *sql, cb_arena *arena,
                                    cb_duck_table *out, cb_error *err);
 
+/* ---- many rows: engine_stream.c -------------------------------------------------------------- */
+
+/* The same, and the number of rows that it touched. */
+CB_MUST_USE cb_code cb_duck_change(cb_duck_session *session, const char *sql, uint64_t *changed,
+                                   cb_error *err);
+
+/*
+ * Visit the rows of a SELECT as they come, a few thousand in memory at a time. Every value is cast
+ * to VARCHAR by DuckDB, but BLOBs, which come as their bytes; NULL has a NULL text. Cells are
+ * borrowed for the call. No other statement may run on the session before the end.
+ */
+typedef struct cb_duck_cell {
+    const char *text; /* NUL-terminated */
+    size_t size;
+} cb_duck_cell;
+typedef cb_code cb_duck_row(void *arg, const cb_duck_cell *cells, size_t count, cb_error *err);
+CB_MUST_USE cb_code cb_duck_stream(cb_duck_session *session, const char *sql, cb_duck_row *visit,
+                                   void *arg, cb_error *err);
+
+/* Rows into a table of the current database; texts are cast to the columns' types. They are in
+   when cb_duck_load_end has returned CB_OK, as part of the session's transaction. */
+typedef struct cb_duck_load cb_duck_load;
+CB_MUST_USE cb_code cb_duck_load_open(cb_duck_session *session, const char *schema,
+                                      const char *table, cb_duck_load **out, cb_error *err);
+/* The next cell of the row: a text, or the bytes of a BLOB; NULL is NULL. */
+CB_MUST_USE cb_code cb_duck_load_cell(cb_duck_load *load, const char *data, size_t size,
+                                      bool is_blob, cb_error *err);
+CB_MUST_USE cb_code cb_duck_load_row(cb_duck_load *load, cb_error *err); /* the row is whole */
+CB_MUST_USE cb_code cb_duck_load_end(cb_duck_load *load, cb_error *err);
+void cb_duck_load_free(cb_duck_load *load); /* NULL is allowed */
+
 /* Append `text` as SQL's 'text' or "name", its quotes doubled. */
 CB_MUST_USE cb_code cb_duck_quote(cb_buf *sql, char quote, const char *text, cb_error *err);
 /* Append SQL pieces in turn: plain text for '\0', else as cb_duck_quote; ends at a NULL text. */

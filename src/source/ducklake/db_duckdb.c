@@ -1,1 +1,369 @@
-#include "source/ducklake/db.h"
+/*
+ * db_duckdb.c - a catalog in a DuckDB file, by libduckdb.
+ *
+ * The file is attached to a session of its own, with one transaction from open to close. The
+ * engine's lock on the file keeps everybody else out while we write, and writers while we read.
+ *
+ * Which library: the one that api.h finds, the newest. It reads the files of every older one, and
+ * attaching without STORAGE_VERSION leaves a file at the version that it has: the release that
+ * made it can go on with it. A new file gets the version of DuckDB 1.5, the oldest that can hold
+ * what lakes of today inline (VARIANT); a newer one would shut out the releases whose DuckLake
+ * extension is the newest there is.
+ *
+ * Commit writes the log back into the file, so that the file alone is the catalog. If that fails
+ * the transaction is committed all the same: it is in the log, which every reader applies.
+ */
+#include "source/ducklake/db_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/text.h"
+#include "source/duckdb/engine.h"
+
+/* A name that no schema has, so that "name"."schema"."table" is never taken for something else. */
+#define ATTACHED        "canvasback catalog"
+#define CREATED_VERSION "v1.5.0"
+
+enum { BUSY_STEP_US = 100000 };
+
+typedef struct duckdb_db {
+    cb_lake_db base;
+    cb_duck_session *session;
+    char made[CB_PATH_MAX]; /* CREATE: under what name it is built; else "" */
+} duckdb_db;
+
+/* ---- open, commit, close --------------------------------------------------------------------- */
+
+static cb_code run(duckdb_db *self, const char *sql, cb_error *err)
+{
+    return cb_duck_run(self->session, sql, err);
+}
+
+static cb_code attach(duckdb_db *self, const char *path, cb_error *err)
+{
+    static const char *const options[] = {
+        [CB_LAKE_READ] = " (READ_ONLY)",
+        [CB_LAKE_WRITE] = " (READ_WRITE)",
+        [CB_LAKE_CREATE] = " (READ_WRITE, STORAGE_VERSION '" CREATED_VERSION "')",
+    };
+    CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
+    const cb_duck_piece pieces[] = {
+        {0, "ATTACH "}, {'\'', path}, {0, " AS "}, {'"', ATTACHED}, {0, options[self->base.mode]},
+        {0, NULL}};
+    int64_t deadline = cb_monotonic_us() + self->base.ctx->settings.lock_wait_us;
+    cb_code code = cb_duck_compose(&sql, pieces, err);
+
+    while (code == CB_OK) {
+        code = run(self, (const char *)sql.data, err);
+        if (code != CB_BUSY || cb_monotonic_us() >= deadline)
+            return code;
+        cb_error_clear(err);
+        code = cb_sleep_us(self->base.ctx, BUSY_STEP_US, err);
+    }
+    return code;
+}
+
+static cb_code make_schema(duckdb_db *self, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
+    const cb_duck_piece pieces[] = {{0, "CREATE SCHEMA IF NOT EXISTS "},
+                                    {'"', ATTACHED},
+                                    {0, "."},
+                                    {'"', self->base.address.schema},
+                                    {0, NULL}};
+    cb_code code = cb_duck_compose(&sql, pieces, err);
+
+    return code == CB_OK ? run(self, (const char *)sql.data, err) : code;
+}
+
+static cb_code enter(duckdb_db *self, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
+    const cb_duck_piece pieces[] = {
+        {0, "USE "}, {'"', ATTACHED}, {0, "."}, {'"', self->base.address.schema}, {0, NULL}};
+    cb_error ignored = {0};
+    cb_code code = cb_duck_compose(&sql, pieces, err);
+
+    /* A library without time zones writes UTC anyway, and does not know the setting. */
+    cb_ignore(run(self, "SET TimeZone = 'UTC'", &ignored));
+    if (code == CB_OK && self->base.mode == CB_LAKE_CREATE)
+        code = make_schema(self, err);
+    if (code == CB_OK && run(self, (const char *)sql.data, err) != CB_OK) {
+        cb_fail(err, CB_NOT_FOUND, "the file has no schema '%s'", self->base.address.schema);
+        cb_hint(err, "Check --metadata-schema.");
+        code = err->code;
+    }
+    if (code == CB_OK)
+        code = run(self, "BEGIN TRANSACTION", err);
+    return code;
+}
+
+static cb_code look(const char *path, cb_error *err)
+{
+    cb_duck_file file;
+    cb_code code = cb_duck_file_openable(path, &file, err);
+
+    return code;
+}
+
+static cb_code connect_to(duckdb_db *self, cb_error *err)
+{
+    const char *path = self->base.address.path;
+    char made[CB_PATH_MAX];
+    cb_code code;
+
+    /* Before the engine has it: closing a descriptor later would drop the engine's lock. */
+    code = self->base.mode == CB_LAKE_CREATE ? cb_lake_create_name(self->base.ctx, path, made, err)
+                                             : look(path, err);
+    if (code == CB_OK)
+        code = cb_duck_session_open(self->base.ctx, path, self->base.address.path, &self->session,
+                                    err);
+    if (code != CB_OK)
+        return code;
+    if (self->base.mode == CB_LAKE_CREATE) {
+        memcpy(self->made, made, sizeof(made));
+        path = self->made;
+    }
+    code = attach(self, path, err);
+    if (code == CB_OK && self->base.mode == CB_LAKE_CREATE && chmod(path, 0600) != 0)
+        code = cb_fail(err, CB_IO, "cannot set the permissions of '%s'", path);
+    return code == CB_OK ? enter(self, err) : code;
+}
+
+static void close_db(cb_lake_db *db)
+{
+    duckdb_db *self = (duckdb_db *)db;
+    cb_error ignored = {0};
+
+    if (self->session != NULL && !db->is_done)
+        cb_ignore(run(self, "ROLLBACK", &ignored)); /* closing does the same */
+    cb_duck_session_close(self->session);
+    if (self->made[0] != '\0')
+        cb_lake_create_abandon(self->made);
+    free(self);
+}
+
+static cb_code let_go(duckdb_db *self, cb_error *err)
+{
+    static const char *const statements[] = {"USE memory.main", "FORCE CHECKPOINT \"" ATTACHED "\"",
+                                             "DETACH \"" ATTACHED "\""};
+    cb_code code = CB_OK;
+
+    for (size_t i = 0; code == CB_OK && i < CB_LENGTH(statements); i++)
+        code = run(self, statements[i], err);
+    return code;
+}
+
+static cb_code commit(cb_lake_db *db, cb_error *err)
+{
+    duckdb_db *self = (duckdb_db *)db;
+    cb_error late = {0};
+    cb_code code = run(self, "COMMIT", err);
+
+    if (code != CB_OK || db->mode == CB_LAKE_READ)
+        return code;
+    if (self->made[0] == '\0') {
+        /* It is committed, whatever becomes of the log. */
+        if (let_go(self, &late) != CB_OK)
+            cb_event_text(db->ctx, CB_EVENT_WARNING, "the log of '%s' stays beside it: %s",
+                          db->address.path, late.message);
+        return CB_OK;
+    }
+    code = let_go(self, err);
+    if (code == CB_OK)
+        code = cb_lake_create_publish(self->made, db->address.path, err);
+    if (code == CB_OK)
+        self->made[0] = '\0';
+    return code;
+}
+
+/* ---- statements ------------------------------------------------------------------------------ */
+
+typedef struct passing {
+    cb_lake_row *visit;
+    void *arg;
+    cb_lake_cell *cells;
+} passing;
+
+static cb_code pass_row(void *arg, const cb_duck_cell *cells, size_t count, cb_error *err)
+{
+    passing *to = arg;
+
+    if (to->cells == NULL) {
+        to->cells = calloc(count, sizeof(*to->cells));
+        if (to->cells == NULL)
+            return cb_fail_memory(err, count * sizeof(*to->cells));
+    }
+    for (size_t i = 0; i < count; i++)
+        to->cells[i] = (cb_lake_cell){cells[i].text, cells[i].size};
+    return to->visit(to->arg, to->cells, count, err);
+}
+
+static cb_code query(cb_lake_db *db, const char *sql, cb_lake_row *visit, void *arg, cb_error *err)
+{
+    duckdb_db *self = (duckdb_db *)db;
+    passing to = {.visit = visit, .arg = arg};
+    cb_code code = cb_duck_stream(self->session, sql, pass_row, &to, err);
+
+    free(to.cells);
+    return code;
+}
+
+static cb_code exec(cb_lake_db *db, const char *sql, uint64_t *changed, cb_error *err)
+{
+    return cb_duck_change(((duckdb_db *)db)->session, sql, changed, err);
+}
+
+static cb_code qualify(const cb_lake_db *db, cb_buf *sql, const char *table, cb_error *err)
+{
+    const cb_duck_piece pieces[] = {{'"', ATTACHED}, {0, "."},     {'"', db->address.schema},
+                                    {0, "."},        {'"', table}, {0, NULL}};
+
+    return cb_duck_compose(sql, pieces, err);
+}
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+static cb_code see_column(void *arg, const cb_lake_cell *cells, size_t count, cb_error *err)
+{
+    (void)count;
+    return cb_lake_builder_column(arg, cells[0].text, cells[1].text, cells[2].text,
+                                  strcmp(cells[3].text, "false") == 0, err);
+}
+
+static cb_code see_key(void *arg, const cb_lake_cell *cells, size_t count, cb_error *err)
+{
+    (void)count;
+    return cb_lake_builder_key(arg, cells[0].text, cells[1].text, err);
+}
+
+static cb_code see_extra(void *arg, const cb_lake_cell *cells, size_t count, cb_error *err)
+{
+    (void)count;
+    return cells[1].text != NULL ? cb_lake_builder_extra(arg, cells[0].text, cells[1].text, err)
+                                 : CB_OK;
+}
+
+static cb_code list_one(cb_lake_db *db, const char *before, const char *behind, cb_lake_row *see,
+                        cb_lake_builder *builder, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
+    const cb_duck_piece pieces[] = {{0, before},
+                                    {0, " WHERE database_name = '" ATTACHED
+                                        "' AND table_name[1:9] = '" CB_LAKE_PREFIX
+                                        "' AND schema_name = "},
+                                    {'\'', db->address.schema},
+                                    {0, behind},
+                                    {0, NULL}};
+    cb_code code = cb_duck_compose(&sql, pieces, err);
+
+    return code == CB_OK ? query(db, (const char *)sql.data, see, builder, err) : code;
+}
+
+/* NOT NULL of a primary key is the key's own, and not told twice. */
+static cb_code list(cb_lake_db *db, cb_lake_builder *builder, cb_error *err)
+{
+    cb_code code = list_one(
+        db,
+        "SELECT c.table_name, c.column_name, c.data_type, c.is_nullable FROM (SELECT database_name "
+        "d, schema_name s, table_name t FROM duckdb_tables()) t JOIN duckdb_columns() c ON t.d = "
+        "c.database_name AND t.s = c.schema_name AND t.t = c.table_name",
+        " ORDER BY c.table_name, c.column_index", see_column, builder, err);
+
+    if (code == CB_OK)
+        code = list_one(db,
+                        "SELECT table_name, unnest(constraint_column_names) FROM "
+                        "duckdb_constraints()",
+                        " AND constraint_type = 'PRIMARY KEY' ORDER BY table_name", see_key,
+                        builder, err);
+    if (code == CB_OK)
+        code = list_one(db, "SELECT table_name, sql FROM duckdb_indexes()",
+                        " ORDER BY table_name, index_name", see_extra, builder, err);
+    return code;
+}
+
+static const char *declare(cb_lake_type type)
+{
+    switch (type) {
+    case CB_LAKE_BIGINT:
+        return "BIGINT";
+    case CB_LAKE_BOOLEAN:
+        return "BOOLEAN";
+    case CB_LAKE_VARCHAR:
+        return "VARCHAR";
+    case CB_LAKE_UUID:
+        return "UUID";
+    case CB_LAKE_TIMESTAMPTZ:
+        return "TIMESTAMP WITH TIME ZONE";
+    case CB_LAKE_BLOB:
+        return "BLOB";
+    case CB_LAKE_OTHER:
+        return NULL;
+    }
+    return NULL;
+}
+
+/* ---- many rows ------------------------------------------------------------------------------- */
+
+static cb_code loader_open(cb_lake_db *db, cb_lake_loader *loader, cb_error *err)
+{
+    cb_duck_load *load = NULL;
+    cb_code code = cb_duck_load_open(((duckdb_db *)db)->session, db->address.schema,
+                                     loader->table->name, &load, err);
+
+    loader->own = load;
+    return code;
+}
+
+static cb_code loader_row(cb_lake_loader *loader, const cb_lake_cell *cells, cb_error *err)
+{
+    cb_code code = CB_OK;
+
+    for (size_t i = 0; code == CB_OK && i < loader->table->column_count; i++)
+        code = cb_duck_load_cell(loader->own, cells[i].text, cells[i].size,
+                                 loader->table->columns[i].type == CB_LAKE_BLOB, err);
+    return code == CB_OK ? cb_duck_load_row(loader->own, err) : code;
+}
+
+static cb_code loader_end(cb_lake_loader *loader, cb_error *err)
+{
+    return cb_duck_load_end(loader->own, err);
+}
+
+static void loader_free(cb_lake_loader *loader)
+{
+    cb_duck_load_free(loader->own);
+}
+
+static const cb_lake_db_ops ops = {
+    .query = query,
+    .exec = exec,
+    .commit = commit,
+    .close = close_db,
+    .qualify = qualify,
+    .list = list,
+    .declare = declare,
+    .loader_open = loader_open,
+    .loader_row = loader_row,
+    .loader_end = loader_end,
+    .loader_free = loader_free,
+};
+
+cb_code cb_lake_duckdb_open(cb_ctx *ctx, const cb_lake_address *address, cb_lake_mode mode,
+                            cb_lake_db **out, cb_error *err)
+{
+    duckdb_db *self = calloc(1, sizeof(*self));
+    cb_code code;
+
+    if (self == NULL)
+        return cb_fail_memory(err, sizeof(*self));
+    self->base = (cb_lake_db){.ops = &ops, .ctx = ctx, .address = *address, .mode = mode};
+    code = connect_to(self, err);
+    if (code != CB_OK) {
+        close_db(&self->base);
+        return code;
+    }
+    *out = &self->base;
+    return CB_OK;
+}
