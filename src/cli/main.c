@@ -23,6 +23,7 @@ static cb_verb *const verbs[CB_COMMAND_END] = {
     [CB_COMMAND_INIT] = cb_verb_init,
     [CB_COMMAND_REPO] = cb_verb_repo,
     [CB_COMMAND_REPAIR] = cb_verb_repair,
+    [CB_COMMAND_LAKE] = cb_verb_lake,
     [CB_COMMAND_METRICS] = cb_verb_metrics,
     [CB_COMMAND_REPORT] = cb_verb_report,
     [CB_COMMAND_SCHEDULE] = cb_verb_schedule,

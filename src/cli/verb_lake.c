@@ -18,34 +18,9 @@ static void free_status(cb_lake_status_result **result)
     cb_lake_status_result_free(*result);
 }
 
-static void free_repoint(cb_lake_repoint_result **result)
-{
-    cb_lake_repoint_result_free(*result);
-}
-
-static void free_orphans(cb_lake_orphans_result **result)
-{
-    cb_lake_orphans_result_free(*result);
-}
-
-static void free_adopt(cb_lake_adopt_result **result)
-{
-    cb_lake_adopt_result_free(*result);
-}
-
 static void free_dump(cb_lake_dump_result **result)
 {
     cb_lake_dump_result_free(*result);
-}
-
-static void free_migrate(cb_lake_migrate_result **result)
-{
-    cb_lake_migrate_result_free(*result);
-}
-
-static void free_rollback(cb_lake_rollback_result **result)
-{
-    cb_lake_rollback_result_free(*result);
 }
 
 /* The n-th word behind the verb. */
@@ -83,88 +58,7 @@ static cb_code status(cb_door *door, const cb_lake_options *lake, cb_error *err)
                       : cb_render_lake_status(result, cb_now_us(door->ctx), &door->out, err);
 }
 
-static cb_code orphans(cb_door *door, const cb_lake_options *lake, cb_error *err)
-{
-    CB_CLEANUP(free_orphans) cb_lake_orphans_result *result = NULL;
-    cb_code code = cb_door_open(door, err);
-
-    if (code == CB_OK)
-        code = cb_lake_orphans(door->ctx, operand(door, 0), lake, &result, err);
-    if (code != CB_OK)
-        return code;
-    return door->json ? cb_json_lake_orphans(result, &door->object, err)
-                      : cb_render_lake_orphans(result, cb_now_us(door->ctx), &door->out, err);
-}
-
 /* ---- changing ----------------------------------------------------------------------------- */
-
-static cb_code repoint(cb_door *door, const cb_lake_options *lake, cb_error *err)
-{
-    CB_CLEANUP(free_repoint) cb_lake_repoint_result *result = NULL;
-    cb_lake_repoint_request request = {
-        .lake = operand(door, 0),
-        .options = *lake,
-        .absolute = flag(door, CB_OPT_ABSOLUTE),
-        .dry_run = flag(door, CB_OPT_DRY_RUN),
-    };
-    cb_code code;
-
-    if (!lake->data_path) {
-        cb_fail(err, CB_USAGE, "lake repoint needs the new place of the files");
-        cb_hint(err, "Give --data-path ADDRESS.");
-        return err->code;
-    }
-    code = cb_door_open(door, err);
-    if (code == CB_OK)
-        code = cb_lake_repoint(door->ctx, &request, &result, err);
-    if (code != CB_OK)
-        return code;
-    return door->json ? cb_json_lake_repoint(result, &door->object, err)
-                      : cb_render_lake_repoint(result, &door->out, err);
-}
-
-static cb_code fill_adopt(cb_door *door, const cb_lake_options *lake, cb_lake_adopt_request *out,
-                          cb_error *err)
-{
-    const cb_command_line *line = &door->config->line;
-
-    *out = (cb_lake_adopt_request){
-        .lake = operand(door, 0),
-        .options = *lake,
-        .files = line->operands + 2,
-        .file_count = line->operand_count - 2,
-        .list = text(door, CB_OPT_FROM_LIST),
-        .accept = flag(door, CB_OPT_ACCEPT),
-        .undo = flag(door, CB_OPT_UNDO),
-        .dry_run = flag(door, CB_OPT_DRY_RUN),
-    };
-    if (out->undo && (out->file_count > 0 || out->list || out->accept || lake->table_count > 0))
-        return cb_fail(err, CB_USAGE,
-                       "lake adopt --undo takes the whole last adoption back: no files, "
-                       "--from-list, --accept or --tables go with it");
-    if (out->list && out->file_count > 0)
-        return cb_fail(err, CB_USAGE, "files are given twice: '%s' and --from-list", out->files[0]);
-    return CB_OK;
-}
-
-static cb_code adopt(cb_door *door, const cb_lake_options *lake, cb_error *err)
-{
-    CB_CLEANUP(free_adopt) cb_lake_adopt_result *result = NULL;
-    cb_lake_adopt_request request;
-    cb_code code = fill_adopt(door, lake, &request, err);
-
-    if (code == CB_OK)
-        code = cb_door_open(door, err);
-    if (code == CB_OK)
-        code = cb_lake_adopt(door->ctx, &request, &result, err);
-    if (code != CB_OK)
-        return code;
-    if (result->refused_count > 0)
-        cb_door_say(door, CB_EVENT_WARNING, "%zu file%s refused: the result says why",
-                    result->refused_count, result->refused_count == 1 ? " was" : "s were");
-    return door->json ? cb_json_lake_adopt(result, &door->object, err)
-                      : cb_render_lake_adopt(result, request.undo, &door->out, err);
-}
 
 /* ---- dump, undump ------------------------------------------------------------------------- */
 
@@ -209,54 +103,6 @@ static cb_code undump(cb_door *door, const cb_lake_options *lake, cb_error *err)
 
 /* ---- migrate, guard, rollback ------------------------------------------------------------- */
 
-static cb_code migrate_or_guard(cb_door *door, const cb_lake_options *lake, bool is_guard,
-                                cb_error *err)
-{
-    CB_CLEANUP(free_migrate) cb_lake_migrate_result *result = NULL;
-    cb_lake_migrate_request request = {
-        .lake = operand(door, 0),
-        .options = *lake,
-        .name = text(door, CB_OPT_NAME),
-        .to = text(door, CB_OPT_TO),
-        .dump_dir = text(door, CB_OPT_DUMP_DIR),
-        .guard = is_guard,
-    };
-    cb_code code = cb_door_open(door, err);
-
-    if (code == CB_OK)
-        code = cb_lake_migrate(door->ctx, &request, &result, err);
-    if (code != CB_OK)
-        return code;
-    if (is_guard && result->needed)
-        door->exit_code = CB_EXIT_MIGRATION;
-    return door->json
-               ? cb_json_lake_migrate(result, &door->object, err)
-               : cb_render_lake_migrate(result, (const char *)door->paste.data, &door->out, err);
-}
-
-static cb_code migrate(cb_door *door, const cb_lake_options *lake, cb_error *err)
-{
-    return migrate_or_guard(door, lake, false, err);
-}
-
-static cb_code guard(cb_door *door, const cb_lake_options *lake, cb_error *err)
-{
-    return migrate_or_guard(door, lake, true, err);
-}
-
-static cb_code rollback(cb_door *door, const cb_lake_options *lake, cb_error *err)
-{
-    CB_CLEANUP(free_rollback) cb_lake_rollback_result *result = NULL;
-    cb_code code = cb_door_open(door, err);
-
-    if (code == CB_OK)
-        code = cb_lake_rollback(door->ctx, operand(door, 0), operand(door, 1), lake, &result, err);
-    if (code != CB_OK)
-        return code;
-    return door->json ? cb_json_lake_rollback(result, &door->object, err)
-                      : cb_render_lake_rollback(result, &door->out, err);
-}
-
 /* ---- all of it ---------------------------------------------------------------------------- */
 
 enum { OPTIONS_MAX = 8 };
@@ -272,38 +118,13 @@ typedef struct lake_verb {
 enum { STATUS, REPOINT, ORPHANS, ADOPT, MIGRATE, GUARD, ROLLBACK, DUMP, UNDUMP };
 
 static const cb_word words[] = {
-    {"status", STATUS},     {"repoint", REPOINT}, {"orphans", ORPHANS},
-    {"adopt", ADOPT},       {"migrate", MIGRATE}, {"guard", GUARD},
-    {"rollback", ROLLBACK}, {"dump", DUMP},       {"undump", UNDUMP},
+    {"status", STATUS},
+    {"dump", DUMP},
+    {"undump", UNDUMP},
 };
 
 static const lake_verb verbs[] = {
     [STATUS] = {"LAKE [NAME]", 1, 2, status, {CB_OPT_DATA_PATH, CB_OPT_NAME}},
-    [REPOINT] = {"LAKE --data-path NEW [--absolute] [--dry-run]",
-                 1,
-                 1,
-                 repoint,
-                 {CB_OPT_DATA_PATH, CB_OPT_ABSOLUTE, CB_OPT_DRY_RUN}},
-    [ORPHANS] = {"LAKE", 1, 1, orphans, {CB_OPT_DATA_PATH}},
-    [ADOPT] = {"LAKE [FILE...] [--from-list FILE] [--accept] [--undo]",
-               1,
-               SIZE_MAX,
-               adopt,
-               {CB_OPT_DATA_PATH, CB_OPT_FROM_LIST, CB_OPT_ACCEPT, CB_OPT_UNDO, CB_OPT_DRY_RUN,
-                CB_OPT_TABLES}},
-    [MIGRATE] = {"LAKE [--to VERSION] [--dump-dir DIR]",
-                 1,
-                 1,
-                 migrate,
-                 {CB_OPT_DATA_PATH, CB_OPT_TO, CB_OPT_DUMP_DIR, CB_OPT_NAME,
-                  CB_OPT_ALLOW_UNENCRYPTED_KEYS}},
-    [GUARD] = {"LAKE [--to VERSION] [--dump-dir DIR]",
-               1,
-               1,
-               guard,
-               {CB_OPT_DATA_PATH, CB_OPT_TO, CB_OPT_DUMP_DIR, CB_OPT_NAME,
-                CB_OPT_ALLOW_UNENCRYPTED_KEYS}},
-    [ROLLBACK] = {"NAME [LAKE]", 1, 2, rollback, {0}},
     [DUMP] = {"LAKE [FILE] [--dump-dir DIR]", 1, 2, dump, {CB_OPT_DUMP_DIR}},
     [UNDUMP] = {"FILE LAKE [--force]", 2, 2, undump, {CB_OPT_FORCE}},
 };
