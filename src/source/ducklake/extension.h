@@ -7,9 +7,13 @@
  * --duckdb-library with --extension-directory. An extension loads only in the version that it was
  * built for; nothing is looked for on the network.
  *
- * It runs in a child process of this program: another libduckdb may be loaded in this one, and an
- * engine that falls over must not take a backup with it. Secrets go to it by a pipe, never by
- * its command line or environment.
+ * It runs in a child process, the program canvasback-lake-engine beside this one: another libduckdb
+ * may be loaded here, DuckDB's extensions bring a SQLite and an OpenSSL of their own whose names
+ * and locks would meet ours, and an engine that falls over must not take a backup with it. Secrets
+ * go to it by a socket, never by its command line or environment.
+ *
+ * Several versions may lie there: an older one reads lakes of its own spec version as they are,
+ * which the newest cannot do without migrating them.
  */
 #ifndef CB_SOURCE_DUCKLAKE_EXTENSION_H
 #define CB_SOURCE_DUCKLAKE_EXTENSION_H
@@ -22,10 +26,13 @@ typedef struct cb_lake_engine_options {
     const char *data_path; /* OVERRIDE_DATA_PATH; NULL: as the catalog says */
     bool write;            /* else READ_ONLY */
     bool migrate;          /* AUTOMATIC_MIGRATION TRUE (with write) */
+    /* The engine that reads this spec version as it is; NULL: the newest there is. */
+    const char *version;
 } cb_lake_engine_options;
 
-/* Attach as database "lake". Errors: CB_UNSUPPORTED (no library, no extension, another spec
-   version: the message has both), CB_BUSY, CB_DENIED, CB_CORRUPT, CB_CANCELLED. */
+/* Attach as database "lake"; a lake that is not there is never made. Errors: CB_UNSUPPORTED (no
+   library, no extension, another spec version: the message has both), CB_BUSY, CB_DENIED,
+   CB_CORRUPT, CB_CANCELLED. */
 CB_MUST_USE cb_code cb_lake_engine_open(cb_ctx *ctx, const cb_lake_address *address,
                                         const cb_lake_engine_options *options, cb_lake_engine **out,
                                         cb_error *err);
@@ -38,6 +45,9 @@ typedef cb_code cb_lake_engine_row(void *arg, const char *const *cells, size_t c
                                    cb_error *err);
 CB_MUST_USE cb_code cb_lake_engine_query(cb_lake_engine *engine, const char *sql,
                                          cb_lake_engine_row *visit, void *arg, cb_error *err);
+
+/* Is there an engine that reads this spec version without migrating it? */
+CB_MUST_USE bool cb_lake_engine_has(cb_ctx *ctx, const char *version);
 
 /* The spec version that the loaded extension makes and wants ("1.0"): asked of the extension, by a
    lake in memory of its own. */
