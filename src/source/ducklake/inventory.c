@@ -78,7 +78,7 @@ static cb_code freeze(cb_lake_source *s, cb_error *err)
     cb_code code;
 
     cb_lake_drop_round(s);
-    code = cb_lake_scratch_make(s->ctx, s->options.scratch, &s->scratch, err);
+    code = cb_lake_scratch_make(s->ctx, s->home.path, &s->scratch, err);
     if (code == CB_OK)
         code = cb_lake_freeze(s->ctx, &s->address, s->scratch.path, &s->options, &s->frozen, &s->db,
                               err);
@@ -325,7 +325,7 @@ static cb_code open_places(cb_lake_source *s, cb_error *err)
     if (s->files == NULL)
         code = cb_lake_files_open(s->ctx, s->lake.data_path, &s->files, err);
     if (code == CB_OK && s->ledger == NULL)
-        code = cb_ledger_open(s->ctx, s->options.scratch, &s->ledger, err);
+        code = cb_ledger_open(s->ctx, s->home.path, &s->ledger, err);
     return code;
 }
 

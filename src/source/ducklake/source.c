@@ -451,6 +451,7 @@ static void free_source(cb_source *source)
     cb_lake_files_close(s->files);
     cb_lake_files_close(s->replica);
     cb_lake_drop_round(s);
+    cb_lake_scratch_free(&s->home);
     cb_buf_free(&s->path);
     cb_buf_free(&s->attrs);
     cb_buf_free(&s->from);
@@ -505,7 +506,9 @@ static cb_code fill(cb_lake_source *s, const char *path, const cb_source_options
         return code;
     s->base.name = s->address.name;
     s->base.address = s->address.shown;
-    code = cb_lake_first_look(s, err);
+    code = cb_lake_scratch_make(s->ctx, s->options.scratch, &s->home, err);
+    if (code == CB_OK)
+        code = cb_lake_first_look(s, err);
     if (code == CB_OK)
         code = cb_arena_text(&s->arena, s->info.identity, &s->base.identity, err);
     return code;

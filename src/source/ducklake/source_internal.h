@@ -48,6 +48,7 @@ typedef struct cb_lake_source {
     cb_source_options options; /* texts in the arena; `lake` points to the next */
     cb_lake_options lake;
     cb_lake_address address;
+    cb_lake_scratch home; /* of all that lies on disk meanwhile */
 
     /* The catalog, frozen: replaced as a whole by the next round. */
     cb_lake_scratch scratch;
