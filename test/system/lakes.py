@@ -223,14 +223,14 @@ class LakeProcess:
         self.close()
 
 
-def child(version, address, options=None, s3=None):
+def child(version, address, options=None, s3=None, encrypted=False):
     """A process of this DuckDB version with the lake at `address` attached."""
     needs = []
     if address.startswith("ducklake:postgres"):
         needs.append("postgres_scanner")
     if address.startswith("ducklake:sqlite:"):
         needs.append("sqlite_scanner")
-    if s3:
+    if s3 or encrypted:  # it brings the cryptography too
         needs.append("httpfs")
     process = LakeProcess(version, needs)
     try:
@@ -293,7 +293,7 @@ class Lake:
         said = {**self.attach_options(), **options}
         if read_only:
             said["READ_ONLY"] = True
-        return child(version or self.version, self.address, said, self.s3)
+        return child(version or self.version, self.address, said, self.s3, self.encrypted)
 
     def fingerprint(self, versions=None, **options):
         with self.open(read_only=True, **options) as process:
@@ -378,6 +378,47 @@ class Lake:
         if not self.bucket:
             shutil.rmtree(self.data_path, ignore_errors=True)
         shutil.rmtree(self.folder / "outside", ignore_errors=True)
+
+
+# ---- the program and a lake ---------------------------------------------------------------------
+
+
+def merged(lake, more):
+    return {**lake.env, **(more.pop("env", None) or {})}
+
+
+def backup(cb, lake, *words, **more):
+    """The result of a backup under the name `lake`."""
+    env = merged(lake, more)
+    return cb("backup", lake.address, "--name", "lake", *lake.options, *words, env=env, **more)
+
+
+def restore(cb, place, *words, what="lake", data_path=True, **more):
+    """Bring it back there; without `data_path` its files go where they were."""
+    env = merged(place, more)
+    where = ["--data-path", place.data_path] if data_path else []
+    return cb("restore", what, place.address, *where, *place.options, *words, env=env, **more)
+
+
+def usable(lake):
+    """Does DuckLake go on with it: write, maintain, and find no file too many?"""
+    with lake.open() as process:
+        table = "merged" if process.sql("SELECT 1 FROM duckdb_tables() WHERE table_name = 'merged'") else "t"
+        count = int(process.value(f"SELECT count(*) FROM {table}"))
+        process.sql(f"INSERT INTO {table} SELECT i, 'after' FROM range(40) t(i)")
+        process.sql(f"DELETE FROM {table} WHERE s = 'after' AND i < 15")
+        assert int(process.value(f"SELECT count(*) FROM {table}")) == count + 25
+        orphans = process.sql(
+            "CALL ducklake_delete_orphaned_files('lake', dry_run => true, cleanup_all => true)"
+        )
+        assert not orphans
+        before = process.fingerprint([])
+        process.sql("CALL ducklake_expire_snapshots('lake', older_than => now())")
+        process.sql("CALL ducklake_merge_adjacent_files('lake')")
+        process.sql("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)")
+        after = process.fingerprint([])
+        tables = [key for key in after if "." in key and not key.endswith(" columns")]
+        assert {key: before[key] for key in tables} == {key: after[key] for key in tables}
 
 
 # ---- lakes made ---------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The lab itself: templates, copies and fingerprints are what the other tests of lakes trust."""
 
 import pytest
-from lakes import KINDS, LakeError
+from lakes import KINDS, OLD_VERSIONS, LakeError, child
 
 
 @pytest.mark.parametrize("data", ["local", "s3"])
@@ -29,10 +29,24 @@ def test_fingerprint_sees_a_missing_file(make_lake):
 
 
 def test_password_is_asked_for(postgres):
-    from lakes import child
-
     database = postgres.database()
     right = "ducklake:postgres:" + postgres.conninfo(database, password=True)
     child("1.5.5", right, {"DATA_PATH": "/tmp/none/"}).close()
     with pytest.raises(LakeError, match="password|authentication"):
         child("1.5.5", right.replace("4711", "4712"), {"DATA_PATH": "/tmp/none/"})
+
+
+@pytest.mark.parametrize("version", OLD_VERSIONS)
+def test_old_versions_make_lakes(make_lake, version):
+    for kind in KINDS[: 1 if version == "1.3.0" else 3]:
+        lake = make_lake(kind, version=version)
+        before = lake.before()
+        lake.same(before)
+        assert len(before) > 60 and before["main.orders"][0] == "103"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_encrypted(make_lake, kind):
+    lake = make_lake(kind, encrypted=True)
+    lake.same(lake.before(), versions=[5])
+    assert all(lake.read(name)[:4] == b"PARE" for name in lake.files() if name.endswith(".parquet"))
