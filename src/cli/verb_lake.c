@@ -18,6 +18,16 @@ static void free_status(cb_lake_status_result **result)
     cb_lake_status_result_free(*result);
 }
 
+static void free_repoint(cb_lake_repoint_result **result)
+{
+    cb_lake_repoint_result_free(*result);
+}
+
+static void free_orphans(cb_lake_orphans_result **result)
+{
+    cb_lake_orphans_result_free(*result);
+}
+
 static void free_dump(cb_lake_dump_result **result)
 {
     cb_lake_dump_result_free(*result);
@@ -58,7 +68,45 @@ static cb_code status(cb_door *door, const cb_lake_options *lake, cb_error *err)
                       : cb_render_lake_status(result, cb_now_us(door->ctx), &door->out, err);
 }
 
+static cb_code orphans(cb_door *door, const cb_lake_options *lake, cb_error *err)
+{
+    CB_CLEANUP(free_orphans) cb_lake_orphans_result *result = NULL;
+    cb_code code = cb_door_open(door, err);
+
+    if (code == CB_OK)
+        code = cb_lake_orphans(door->ctx, operand(door, 0), lake, &result, err);
+    if (code != CB_OK)
+        return code;
+    return door->json ? cb_json_lake_orphans(result, &door->object, err)
+                      : cb_render_lake_orphans(result, cb_now_us(door->ctx), &door->out, err);
+}
+
 /* ---- changing ----------------------------------------------------------------------------- */
+
+static cb_code repoint(cb_door *door, const cb_lake_options *lake, cb_error *err)
+{
+    CB_CLEANUP(free_repoint) cb_lake_repoint_result *result = NULL;
+    cb_lake_repoint_request request = {
+        .lake = operand(door, 0),
+        .options = *lake,
+        .absolute = flag(door, CB_OPT_ABSOLUTE),
+        .dry_run = flag(door, CB_OPT_DRY_RUN),
+    };
+    cb_code code;
+
+    if (!lake->data_path) {
+        cb_fail(err, CB_USAGE, "lake repoint needs the new place of the files");
+        cb_hint(err, "Give --data-path ADDRESS.");
+        return err->code;
+    }
+    code = cb_door_open(door, err);
+    if (code == CB_OK)
+        code = cb_lake_repoint(door->ctx, &request, &result, err);
+    if (code != CB_OK)
+        return code;
+    return door->json ? cb_json_lake_repoint(result, &door->object, err)
+                      : cb_render_lake_repoint(result, &door->out, err);
+}
 
 /* ---- dump, undump ------------------------------------------------------------------------- */
 
@@ -118,13 +166,18 @@ typedef struct lake_verb {
 enum { STATUS, REPOINT, ORPHANS, ADOPT, MIGRATE, GUARD, ROLLBACK, DUMP, UNDUMP };
 
 static const cb_word words[] = {
-    {"status", STATUS},
-    {"dump", DUMP},
-    {"undump", UNDUMP},
+    {"status", STATUS}, {"repoint", REPOINT}, {"orphans", ORPHANS},
+    {"dump", DUMP},     {"undump", UNDUMP},
 };
 
 static const lake_verb verbs[] = {
     [STATUS] = {"LAKE [NAME]", 1, 2, status, {CB_OPT_DATA_PATH, CB_OPT_NAME}},
+    [REPOINT] = {"LAKE --data-path NEW [--absolute] [--dry-run]",
+                 1,
+                 1,
+                 repoint,
+                 {CB_OPT_DATA_PATH, CB_OPT_ABSOLUTE, CB_OPT_DRY_RUN}},
+    [ORPHANS] = {"LAKE", 1, 1, orphans, {CB_OPT_DATA_PATH}},
     [DUMP] = {"LAKE [FILE] [--dump-dir DIR]", 1, 2, dump, {CB_OPT_DUMP_DIR}},
     [UNDUMP] = {"FILE LAKE [--force]", 2, 2, undump, {CB_OPT_FORCE}},
 };
