@@ -56,7 +56,11 @@ static cb_code attach(duckdb_db *self, const char *path, cb_error *err)
 
     while (code == CB_OK) {
         code = run(self, (const char *)sql.data, err);
-        if (code != CB_BUSY || cb_monotonic_us() >= deadline)
+        if (code != CB_BUSY)
+            return code;
+        err->hint[0] = '\0'; /* it speaks of a backup's methods */
+        cb_hint(err, "Detach the lake there, or wait for it with --lock-wait.");
+        if (cb_monotonic_us() >= deadline)
             return code;
         cb_error_clear(err);
         code = cb_sleep_us(self->base.ctx, BUSY_STEP_US, err);

@@ -81,17 +81,20 @@ static bool find_state(const char *text, char out[SQLSTATE_BYTES + 1])
     return found != NULL;
 }
 
-/* libpq's lines as one, without those on where in the server's code it was, nor the password. */
-static void clean(const cb_pg_db *self, const char *text, char *out, size_t size)
+/* libpq's lines as one, without those on where in the server's code it was. `secrets` (may be NULL,
+   ends at NULL) are left out: only of a connection string is anything repeated that may be one. */
+static void clean(const char *text, char *const *secrets, char *out, size_t size)
 {
-    const char *secret = self->password;
-    size_t length = secret != NULL ? strlen(secret) : 0;
     size_t used = 0;
 
     while (*text != '\0' && used + 4 < size) {
+        size_t length = 0;
+
+        for (char *const *at = secrets; at != NULL && length == 0 && *at != NULL; at++)
+            length = cb_has_prefix(text, *at) ? strlen(*at) : 0;
         if (cb_has_prefix(text, "LOCATION:")) {
             text += strcspn(text, "\n");
-        } else if (length > 0 && strncmp(text, secret, length) == 0) {
+        } else if (length > 0) {
             memcpy(out + used, "***", 3);
             used += 3;
             text += length;
@@ -108,6 +111,28 @@ static void clean(const cb_pg_db *self, const char *text, char *out, size_t size
     out[used] = '\0';
 }
 
+/* A value that libpq does not take. Its words for that are English: nobody sets a locale here. */
+static bool is_about_string(const char *words)
+{
+    static const char *const begins[] = {
+        "invalid ",      "could not match ", "missing ", "definition of serv",
+        "service file ", "syntax error",     NULL};
+
+    for (const char *const *at = begins; *at != NULL; at++)
+        if (cb_has_prefix(words, *at))
+            return true;
+    return false;
+}
+
+/* Without the SQLSTATE, which only we asked for. */
+static void drop_state(char *words, const char *state)
+{
+    char *at = strstr(words, state);
+
+    if (at != NULL)
+        memmove(at, at + SQLSTATE_BYTES + 2, strlen(at + SQLSTATE_BYTES + 2) + 1);
+}
+
 static cb_code fail_connecting(cb_pg_db *self, cb_error *err)
 {
     char words[CB_MESSAGE_MAX / 2];
@@ -116,12 +141,17 @@ static cb_code fail_connecting(cb_pg_db *self, cb_error *err)
 
     if (self->connection == NULL)
         return cb_fail_memory(err, sizeof(void *));
-    clean(self, PQerrorMessage(self->connection), words, sizeof(words));
-    if (find_state(words, state))
+    clean(PQerrorMessage(self->connection), NULL, words, sizeof(words));
+    if (find_state(words, state)) {
         code = cb_pg_classify(state);
-    else if (PQconnectionNeedsPassword(self->connection) ||
-             PQconnectionUsedPassword(self->connection))
+        drop_state(words, state);
+    } else if (PQconnectionNeedsPassword(self->connection) ||
+               PQconnectionUsedPassword(self->connection)) {
         code = CB_DENIED; /* libpq has none to give, or the server is not the one who knows it */
+    } else if (is_about_string(words)) {
+        code = CB_USAGE;
+        clean(PQerrorMessage(self->connection), self->secrets, words, sizeof(words));
+    }
     cb_fail(err, code, "%s", words);
     if (code == CB_DENIED)
         cb_hint(err, "Put the password into ~/.pgpass (mode 0600), or name such a file with "
@@ -143,7 +173,7 @@ cb_code cb_pg_fail(cb_pg_db *self, const PGresult *result, cb_error *err)
         return err->code;
     if (text == NULL)
         text = PQerrorMessage(self->connection);
-    clean(self, text, words, sizeof(words));
+    clean(text, NULL, words, sizeof(words));
     return cb_fail(err, cb_pg_classify(state), "PostgreSQL: %s",
                    words[0] != '\0' ? words : "the connection is lost");
 }
@@ -168,6 +198,22 @@ static void options_free(PQconninfoOption **options)
     PQconninfoFree(*options);
 }
 
+static cb_code keep_secrets(cb_pg_db *self, const PQconninfoOption *options, cb_error *err)
+{
+    size_t count = 0;
+
+    for (const PQconninfoOption *at = options; at->keyword != NULL; at++) {
+        if (cb_has_suffix(at->keyword, "password") && at->val != NULL && at->val[0] != '\0' &&
+            count + 1 < CB_LENGTH(self->secrets)) {
+            self->secrets[count] = strdup(at->val);
+            if (self->secrets[count] == NULL)
+                return cb_fail_memory(err, strlen(at->val));
+            count++;
+        }
+    }
+    return CB_OK;
+}
+
 /* The user's own settings win where we only give a default: libpq takes the last of two. */
 static cb_code start(cb_pg_db *self, cb_error *err)
 {
@@ -177,12 +223,8 @@ static cb_code start(cb_pg_db *self, cb_error *err)
 
     if (options == NULL)
         return cb_fail(err, CB_USAGE, "the address is no connection string of PostgreSQL");
-    for (const PQconninfoOption *at = options; at->keyword != NULL; at++)
-        if (strcmp(at->keyword, "password") == 0 && at->val != NULL && at->val[0] != '\0') {
-            self->password = strdup(at->val);
-            if (self->password == NULL)
-                return cb_fail_memory(err, strlen(at->val));
-        }
+    if (keep_secrets(self, options, err) != CB_OK)
+        return err->code;
     add(&use, "keepalives", "1");
     add(&use, "keepalives_idle", "30");
     add(&use, "keepalives_interval", "10");
@@ -193,13 +235,8 @@ static cb_code start(cb_pg_db *self, cb_error *err)
     self->connection = PQconnectStartParams(use.keywords, use.values, 1);
     if (self->connection == NULL)
         return cb_fail_memory(err, sizeof(void *));
-    if (PQstatus(self->connection) == CONNECTION_BAD) {
-        fail_connecting(self, err);
-        /* Before anything was sent: the string itself is wrong. */
-        if (err->code == CB_RETRY && PQsocket(self->connection) < 0)
-            err->hint[0] = '\0';
-        return err->code;
-    }
+    if (PQstatus(self->connection) == CONNECTION_BAD)
+        return fail_connecting(self, err);
     PQsetErrorVerbosity(self->connection, PQERRORS_VERBOSE);
     return CB_OK;
 }

@@ -13,7 +13,7 @@
 typedef struct cb_pg_db {
     cb_lake_db base;
     PGconn *connection;
-    char *password; /* as libpq understood the conninfo; NULL: none in it. For cleaning messages. */
+    char *secrets[4]; /* of the conninfo, as libpq understood it; ends at NULL */
 } cb_pg_db;
 
 void cb_pg_result_free(PGresult **result); /* for CB_CLEANUP */

@@ -199,9 +199,10 @@ static void close_db(cb_lake_db *db)
     cb_pg_db *self = (cb_pg_db *)db;
 
     PQfinish(self->connection); /* NULL is allowed; the server rolls back */
-    if (self->password != NULL)
-        explicit_bzero(self->password, strlen(self->password));
-    free(self->password);
+    for (char **at = self->secrets; *at != NULL; at++) {
+        explicit_bzero(*at, strlen(*at));
+        free(*at);
+    }
     explicit_bzero(self->base.address.conninfo, sizeof(self->base.address.conninfo));
     free(self);
 }
