@@ -135,6 +135,7 @@ typedef struct cb_target_options {
     bool force; /* replace */
     bool delete_extra;
     bool mend;
+    bool salvage;  /* go past what is not there any more (references of a lake) */
     bool unsynced;  /* a whole restore to a name that nobody believes: the caller syncs the files */
     cb_bytes state; /* of the manifest */
     uint64_t total_bytes;        /* for the check of free space */
@@ -161,7 +162,11 @@ struct cb_target {
     const cb_target_ops *ops;
     const char *path; /* absolute; owned by the target */
     bool in_place;    /* after prepare: an existing target is being changed where it is */
+    bool in_stages;   /* all items below one first folder are to be done before those of the next */
 };
+
+/* As a number given by cb_target_item: this item is not wanted, and nothing more is said of it. */
+enum { CB_TARGET_SKIP = 0x7fffffff };
 
 /* Errors: CB_EXISTS (target is there, neither delta nor force), CB_BUSY (open in process N),
    CB_NO_SPACE, CB_DENIED. */

@@ -66,6 +66,14 @@ cb_code cb_lake_source_new(cb_ctx *ctx, const char *path, const cb_source_option
                            cb_source **out, cb_error *err);
 cb_code cb_lake_target_new(cb_ctx *ctx, const char *path, const cb_target_options *options,
                            cb_target **out, cb_error *err);
+/* Of a target made by cb_lake_target_new that is finished. Strings live as long as it does. */
+typedef struct cb_lake_target_report {
+    const char *lost_list; /* NULL: no lake was replaced, or it named nothing else */
+    uint64_t lost_count;
+    const char *metadata_schema; /* where the catalog is now; NULL the default */
+    uint64_t missing;            /* salvage: files that the backup refers to and that are gone */
+} cb_lake_target_report;
+void cb_lake_target_facts(cb_target *target, cb_lake_target_report *out);
 /* check: every file that the live catalog names is there, of the right size and shape. */
 cb_code cb_lake_check(cb_ctx *ctx, const char *path, cb_check_report *report, cb_error *err);
 /* deep: `path` is a restored lake (a catalog's address); DuckDB counts every table. */

@@ -56,6 +56,7 @@ typedef struct cb_lake_changes {
     int64_t snapshot;
     const char *const *tables; /* keep only these ("main.orders"); none: all */
     size_t table_count;
+    const char *copy_schema; /* publish: where a DuckDB copy has its tables; NULL the default */
 } cb_lake_changes;
 
 /*
@@ -99,6 +100,15 @@ typedef cb_code cb_lake_work(void *arg, cb_lake_db *db, const cb_lake_schema *sc
                              cb_error *err);
 CB_MUST_USE cb_code cb_lake_transact(cb_ctx *ctx, const cb_lake_address *address,
                                      cb_lake_work *work, void *arg, cb_error *err);
+
+/*
+ * The same for a DuckDB file, by other means than a conversation: `work` changes FOLDER's
+ * catalog.duckdb, in which nothing is open, and leaves it closed. CB_BUSY when the live file was
+ * changed since it was copied: then nothing happened.
+ */
+typedef cb_code cb_lake_copy_work(void *arg, const char *folder, bool *keep, cb_error *err);
+CB_MUST_USE cb_code cb_lake_transact_copy(cb_ctx *ctx, const cb_lake_address *address,
+                                          cb_lake_copy_work *work, void *arg, cb_error *err);
 
 /*
  * Look at a live catalog without disturbing it: a read transaction, or for a DuckDB file a private

@@ -76,25 +76,40 @@ static cb_code place_copy(cb_exchange *exchange, const char *copy, const marks *
     return code == CB_OK ? cb_exchange_run(exchange, fresh, true, err) : code;
 }
 
+/* What the work of a conversation needs when it is done on a copy. */
+typedef struct conversing {
+    cb_ctx *ctx;
+    const cb_lake_address *address;
+    cb_lake_work *work;
+    void *arg;
+} conversing;
+
+static cb_code converse(void *arg, const char *folder, bool *keep, cb_error *err)
+{
+    const conversing *c = arg;
+    CB_CLEANUP(cb_lake_db_cleanup) cb_lake_db *db = NULL;
+    const cb_lake_address *address = c->address;
+    cb_code code = cb_lake_copy_open_in(c->ctx, folder, CB_LAKE_DUCKDB,
+                                        address->schema_is_default ? NULL : address->schema,
+                                        CB_LAKE_WRITE, &db, err);
+
+    if (code == CB_OK)
+        code = run_work(db, c->work, c->arg, keep, err);
+    return code == CB_OK && *keep ? cb_lake_db_commit(db, err) : code;
+}
+
 /* The copy is closed before it is folded: the engine then writes its log back. */
-static cb_code change_copy(cb_ctx *ctx, const cb_lake_address *address, const char *folder,
-                           cb_lake_work *work, void *arg, bool *keep, cb_error *err)
+static cb_code freeze_closed(cb_ctx *ctx, const cb_lake_address *address, const char *folder,
+                             cb_error *err)
 {
     CB_CLEANUP(cb_lake_db_cleanup) cb_lake_db *db = NULL;
     cb_source_options options = {0};
     cb_lake_frozen frozen = {0};
-    cb_code code = cb_lake_freeze(ctx, address, folder, &options, &frozen, &db, err);
 
-    cb_lake_db_close(db);
-    db = NULL;
-    if (code == CB_OK)
-        code = cb_lake_copy_open(ctx, folder, CB_LAKE_DUCKDB, CB_LAKE_WRITE, &db, err);
-    if (code == CB_OK)
-        code = run_work(db, work, arg, keep, err);
-    return code == CB_OK && *keep ? cb_lake_db_commit(db, err) : code;
+    return cb_lake_freeze(ctx, address, folder, &options, &frozen, &db, err);
 }
 
-static cb_code transact_file(cb_ctx *ctx, const cb_lake_address *address, cb_lake_work *work,
+static cb_code transact_file(cb_ctx *ctx, const cb_lake_address *address, cb_lake_copy_work *work,
                              void *arg, cb_exchange *exchange, cb_error *err)
 {
     CB_CLEANUP(cb_lake_beside_free) cb_lake_beside beside = {.lock = -1};
@@ -114,11 +129,28 @@ static cb_code transact_file(cb_ctx *ctx, const cb_lake_address *address, cb_lak
     if (code == CB_OK)
         code = cb_path_join(beside.path, "catalog.duckdb", copy, err);
     if (code == CB_OK)
-        code = change_copy(ctx, address, beside.path, work, arg, &keep, err);
+        code = freeze_closed(ctx, address, beside.path, err);
+    if (code == CB_OK)
+        code = work(arg, beside.path, &keep, err);
     if (code != CB_OK || !keep)
         return code;
     code = cb_duckdb_fold(ctx, copy, err);
     return code == CB_OK ? place_copy(exchange, copy, &before, err) : code;
+}
+
+cb_code cb_lake_transact_copy(cb_ctx *ctx, const cb_lake_address *address, cb_lake_copy_work *work,
+                              void *arg, cb_error *err)
+{
+    cb_exchange exchange;
+    cb_code code;
+
+    if (address->kind != CB_LAKE_DUCKDB)
+        return cb_fail(err, CB_UNSUPPORTED, "'%s' is no DuckDB file", address->shown);
+    code = cb_exchange_begin(ctx, address->path, &exchange, err);
+    if (code == CB_OK)
+        code = transact_file(ctx, address, work, arg, &exchange, err);
+    cb_exchange_end(&exchange);
+    return code;
 }
 
 /* ---- both --------------------------------------------------------------------------------- */
@@ -138,16 +170,10 @@ static cb_code transact_server(cb_ctx *ctx, const cb_lake_address *address, cb_l
 cb_code cb_lake_transact(cb_ctx *ctx, const cb_lake_address *address, cb_lake_work *work, void *arg,
                          cb_error *err)
 {
-    cb_exchange exchange;
-    cb_code code;
+    conversing c = {ctx, address, work, arg};
 
-    if (address->kind != CB_LAKE_DUCKDB)
-        return transact_server(ctx, address, work, arg, err);
-    code = cb_exchange_begin(ctx, address->path, &exchange, err);
-    if (code == CB_OK)
-        code = transact_file(ctx, address, work, arg, &exchange, err);
-    cb_exchange_end(&exchange);
-    return code;
+    return address->kind == CB_LAKE_DUCKDB ? cb_lake_transact_copy(ctx, address, converse, &c, err)
+                                           : transact_server(ctx, address, work, arg, err);
 }
 
 static cb_code look_at_copy(cb_ctx *ctx, const cb_lake_address *address, const char *folder,

@@ -1,0 +1,496 @@
+/*
+ * target_file.c - one file of a lake in the making.
+ *
+ * A file that is at its place already and equal is not touched. One that differs is made anew under
+ * a hidden name, from what is right of the old one and what is written, and takes the name when it
+ * is whole: a reader sees the old file or the new one. New files become durable together, before
+ * the catalog that names them is placed (settle); one that replaces another at once.
+ *
+ * Objects are assembled in a scratch file and uploaded by a pool of their own.
+ */
+#include "source/ducklake/target_internal.h"
+
+#include "base/text.h"
+#include "codec/field.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PART_BYTES = 1 << 20 };
+
+typedef struct upload {
+    cb_lake_target *target;
+    bool is_look; /* a reference: is the file there? */
+    uint64_t size;
+    char item[256];
+    char url[CB_PATH_MAX];
+    char partial[CB_PATH_MAX];
+} upload;
+
+/* ---- opening ------------------------------------------------------------------------------ */
+
+static cb_code parse_attrs(cb_lake_out *out, cb_bytes attrs, cb_error *err)
+{
+    cb_field_reader reader = {attrs};
+    cb_field field;
+    uint64_t value;
+    bool more;
+
+    while (cb_field_next(&reader, &field, &more, err) == CB_OK && more) {
+        if (field.tag != CB_LAKE_ATTR_SIZE && field.tag != CB_LAKE_ATTR_REFERENCE &&
+            field.tag != CB_LAKE_ATTR_DAMAGED)
+            continue;
+        if (cb_field_u64(&field, &value, err) != CB_OK)
+            break;
+        if (field.tag == CB_LAKE_ATTR_SIZE)
+            out->whole_size = value;
+        else if (field.tag == CB_LAKE_ATTR_REFERENCE)
+            out->is_reference = value != 0;
+        else
+            out->is_damaged = value != 0;
+    }
+    return err->code;
+}
+
+static cb_code look_local(cb_lake_out *out, cb_error *err)
+{
+    struct stat st;
+
+    out->there = open(out->url, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (out->there < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return CB_OK;
+    if (out->there < 0)
+        return cb_fail_errno(err, errno, "cannot look at '%s'", out->url);
+    if (fstat(out->there, &st) != 0 || !S_ISREG(st.st_mode)) {
+        cb_fail(err, CB_EXISTS, "'%s' is in the way of a file of the lake", out->url);
+        cb_hint(err, "Move it away, or restore to another place with --data-path.");
+        return err->code;
+    }
+    out->is_there = true;
+    out->there_size = (uint64_t)st.st_size;
+    return CB_OK;
+}
+
+static cb_code look_remote(cb_lake_target *t, cb_lake_out *out, cb_error *err)
+{
+    CB_CLEANUP(cb_arena_free) cb_arena arena = {0};
+    cb_ledger_entry entry;
+    cb_code code;
+
+    if (t->is_listed && cb_has_prefix(out->url, t->data_path)) {
+        code = cb_ledger_find(t->ledger, CB_LEDGER_FOUND, out->url, &arena, &entry, &out->is_there,
+                              err);
+        if (code == CB_OK && out->is_there)
+            out->there_size = (uint64_t)entry.size_bytes;
+        return code;
+    }
+    code = cb_lake_files_size(t->files, out->url, &out->there_size, err);
+    out->is_there = code == CB_OK;
+    if (code == CB_NOT_FOUND) {
+        cb_error_clear(err);
+        code = CB_OK;
+    }
+    return code;
+}
+
+/* catalog/...: into the copy's folder. */
+static cb_code place_in_copy(cb_lake_target *t, const char *item, cb_buf *url, cb_error *err)
+{
+    const char *rest = item + strlen("catalog/");
+
+    if (*rest == '\0' || *rest == '/' || strstr(rest, "..") != NULL)
+        return cb_fail(err, CB_CORRUPT, "the item '%.200s' leads out of its place", item);
+    return cb_buf_append(url, "", 0, err) == CB_OK
+               ? cb_buf_format(url, err, "%s/%s", t->folder.path, rest)
+               : err->code;
+}
+
+static cb_code place(cb_lake_target *t, cb_lake_out *out, const cb_item *item, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf url = {.limit = CB_PATH_MAX - 64};
+    cb_code code = out->is_catalog ? place_in_copy(t, item->path, &url, err)
+                                   : cb_lake_target_url(t, item->path, &url, err);
+
+    if (code != CB_OK)
+        return code;
+    out->url = strdup((const char *)url.data);
+    if (out->url == NULL)
+        return cb_fail_memory(err, url.size);
+    out->is_remote = !out->is_catalog && cb_lake_url_is_remote(out->url);
+    if (out->is_catalog || out->is_reference)
+        return CB_OK;
+    return out->is_remote ? look_remote(t, out, err) : look_local(out, err);
+}
+
+cb_code cb_lake_out_open(cb_lake_target *t, const cb_item *item, cb_lake_out **out, cb_error *err)
+{
+    cb_lake_out *made = calloc(1, sizeof(*made));
+    cb_code code;
+
+    *out = NULL;
+    if (made == NULL)
+        return cb_fail_memory(err, sizeof(*made));
+    made->there = made->fd = -1;
+    made->size = made->whole_size = item->size_bytes;
+    made->is_catalog = cb_has_prefix(item->path, "catalog/");
+    made->is_outside = cb_has_prefix(item->path, "outside/");
+    snprintf(made->item, sizeof(made->item), "%s", item->path);
+    pthread_mutex_init(&made->lock, NULL);
+    code = parse_attrs(made, item->attrs, err);
+    if (code == CB_OK)
+        code = place(t, made, item, err);
+    if (code != CB_OK) {
+        cb_lake_out_free(made);
+        return code;
+    }
+    *out = made;
+    return CB_OK;
+}
+
+void cb_lake_out_free(cb_lake_out *out)
+{
+    if (out == NULL)
+        return;
+    cb_fd_close(&out->there);
+    cb_fd_close(&out->fd);
+    if (out->partial != NULL && !out->is_catalog)
+        (void)unlink(out->partial); /* done gives it away */
+    free(out->partial);
+    free(out->url);
+    pthread_mutex_destroy(&out->lock);
+    free(out);
+}
+
+/* ---- reading what is there ---------------------------------------------------------------- */
+
+cb_code cb_lake_out_read(cb_lake_target *t, cb_lake_out *out, uint64_t offset, uint32_t length,
+                         cb_buf *into, cb_error *err)
+{
+    size_t got;
+    cb_code code;
+
+    if (!out->is_there || offset >= out->there_size)
+        return CB_OK;
+    atomic_store(&out->was_read, true);
+    if (out->is_remote) {
+        code = cb_lake_files_read(t->files, out->url, offset, length, into, err);
+        if (code == CB_NOT_FOUND) { /* removed since it was listed */
+            cb_error_clear(err);
+            code = CB_OK;
+        }
+        return code;
+    }
+    code = cb_buf_reserve(into, length, err);
+    if (code == CB_OK)
+        code =
+            cb_file_read(out->there, out->url, offset, into->data + into->size, length, &got, err);
+    if (code == CB_OK)
+        into->size += got;
+    return code;
+}
+
+/* ---- the new file ------------------------------------------------------------------------- */
+
+static cb_code make_parent(cb_lake_target *t, const char *path, cb_error *err)
+{
+    char folder[CB_PATH_MAX];
+    cb_code code = cb_lake_folder_of(path, folder, err);
+
+    if (code != CB_OK || strcmp(folder, t->made_folder) == 0)
+        return code;
+    code = cb_folder_make(folder, err);
+    if (code == CB_OK)
+        memcpy(t->made_folder, folder, sizeof(folder));
+    return code;
+}
+
+/* Hidden, beside the place; for an object in the spool. Called under out->lock: names are chance's,
+   and folders are made under the target's. */
+static cb_code name_partial(cb_lake_target *t, cb_lake_out *out, cb_error *err)
+{
+    char folder[CB_PATH_MAX];
+    char name[64];
+    char path[CB_PATH_MAX];
+    char hex[17];
+    uint8_t random[8];
+    cb_code code = CB_OK;
+
+    cb_random(t->ctx, random, sizeof(random));
+    cb_hex(random, sizeof(random), hex);
+    snprintf(name, sizeof(name), ".canvasback-part-%s", hex);
+    pthread_mutex_lock(&t->lock);
+    if (out->is_remote && t->spool.path[0] == '\0')
+        code = cb_lake_beside_make(t->ctx, NULL, &t->spool, err);
+    else if (!out->is_remote)
+        code = make_parent(t, out->url, err);
+    pthread_mutex_unlock(&t->lock);
+    if (code == CB_OK)
+        code = out->is_remote ? CB_OK : cb_lake_folder_of(out->url, folder, err);
+    if (code == CB_OK && out->is_catalog)
+        snprintf(path, sizeof(path), "%s", out->url);
+    else if (code == CB_OK)
+        code = cb_path_join(out->is_remote ? t->spool.path : folder, name, path, err);
+    if (code != CB_OK)
+        return code;
+    out->partial = strdup(path);
+    return out->partial != NULL ? CB_OK : cb_fail_memory(err, strlen(path));
+}
+
+/* What the caller found right of the old file is not written again: it comes from there. */
+static cb_code copy_there(cb_lake_target *t, cb_lake_out *out, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf part = {0};
+    uint64_t end = out->there_size < out->size ? out->there_size : out->size;
+    cb_code code = CB_OK;
+
+    for (uint64_t at = 0; code == CB_OK && at < end;) {
+        uint32_t length = end - at < PART_BYTES ? (uint32_t)(end - at) : PART_BYTES;
+
+        part.size = 0;
+        code = cb_lake_out_read(t, out, at, length, &part, err);
+        if (code == CB_OK && part.size == 0)
+            break;
+        if (code == CB_OK)
+            code = cb_file_write(out->fd, out->partial, at, part.data, part.size, err);
+        at += part.size;
+    }
+    return code;
+}
+
+static cb_code begin_new(cb_lake_target *t, cb_lake_out *out, cb_error *err)
+{
+    cb_code code = CB_OK;
+
+    pthread_mutex_lock(&out->lock);
+    if (out->fd < 0) {
+        code = name_partial(t, out, err);
+        if (code == CB_OK)
+            code = cb_file_open(out->partial, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600,
+                                &out->fd, err);
+        if (code == CB_OK && atomic_load(&out->was_read))
+            code = copy_there(t, out, err);
+    }
+    pthread_mutex_unlock(&out->lock);
+    return code;
+}
+
+cb_code cb_lake_out_write(cb_lake_target *t, cb_lake_out *out, uint64_t offset, cb_bytes data,
+                          cb_error *err)
+{
+    uint64_t end;
+    cb_code code;
+
+    if (!cb_add_u64(offset, data.size, &end) || end > out->size)
+        return cb_fail(err, CB_CORRUPT, "'%s': a chunk lies behind its end", out->item);
+    code = begin_new(t, out, err);
+    return code == CB_OK ? cb_file_write(out->fd, out->partial, offset, data.data, data.size, err)
+                         : code;
+}
+
+/* ---- references --------------------------------------------------------------------------- */
+
+static void note_missing(cb_lake_target *t, const char *url, const char *why)
+{
+    pthread_mutex_lock(&t->lock);
+    if (t->missing_count++ == 0)
+        snprintf(t->first_missing, sizeof(t->first_missing), "'%.300s' %.150s", url, why);
+    pthread_mutex_unlock(&t->lock);
+    cb_event_text(t->ctx, CB_EVENT_WARNING, "'%s' %s", url, why);
+}
+
+/* Is it there, as large as it was? A bucket that keeps versions can bring it back. */
+static cb_code look_for(cb_lake_target *t, const char *url, uint64_t size, cb_error *err)
+{
+    uint64_t there = 0;
+    bool is_done = false;
+    cb_code code = cb_lake_files_size(t->files, url, &there, err);
+
+    if (code == CB_OK && there == size)
+        return CB_OK;
+    if (code != CB_OK && code != CB_NOT_FOUND)
+        return code;
+    cb_error_clear(err);
+    if (cb_lake_url_is_remote(url)) {
+        bool was_gone = code == CB_NOT_FOUND;
+
+        code = cb_lake_files_revert(t->files, url, (int64_t)size, &is_done, err);
+        if (code != CB_OK && code != CB_NOT_FOUND && code != CB_UNSUPPORTED)
+            return code;
+        cb_error_clear(err);
+        if (is_done) {
+            cb_event_text(t->ctx, CB_EVENT_INFO, "'%s': the version of before is back", url);
+            return CB_OK;
+        }
+        code = was_gone ? CB_NOT_FOUND : CB_OK;
+    }
+    note_missing(t, url,
+                 code == CB_NOT_FOUND ? "is gone, and the backup only refers to it"
+                                      : "has another size than the backup says");
+    return CB_OK;
+}
+
+/* ---- done --------------------------------------------------------------------------------- */
+
+static cb_code work(void *arg, unsigned worker, void *data, cb_error *err)
+{
+    const upload *job = data;
+    cb_lake_target *t = job->target;
+    cb_code code;
+
+    (void)arg;
+    (void)worker;
+    if (job->is_look)
+        return look_for(t, job->url, job->size, err);
+    code = cb_lake_files_put(t->files, job->url, job->partial, true, err);
+    (void)unlink(job->partial);
+    return code == CB_OK ? CB_OK : cb_context(err, "upload of '%.300s'", job->item);
+}
+
+static cb_code submit(cb_lake_target *t, cb_lake_out *out, bool is_look, cb_error *err)
+{
+    upload *job = calloc(1, sizeof(*job));
+    cb_code code = CB_OK;
+
+    if (job == NULL)
+        return cb_fail_memory(err, sizeof(*job));
+    *job = (upload){.target = t, .is_look = is_look, .size = out->whole_size};
+    snprintf(job->item, sizeof(job->item), "%s", out->item);
+    snprintf(job->url, sizeof(job->url), "%s", out->url);
+    snprintf(job->partial, sizeof(job->partial), "%s", out->partial != NULL ? out->partial : "");
+    if (t->pool == NULL)
+        code =
+            cb_pool_new(cb_jobs(t->ctx), cb_jobs(t->ctx), sizeof(*job), work, NULL, &t->pool, err);
+    if (code == CB_OK)
+        code = cb_pool_submit(t->pool, job, err);
+    if (code == CB_OK && !is_look) {
+        free(out->partial); /* the pool's now */
+        out->partial = NULL;
+    }
+    free(job);
+    return code;
+}
+
+/* Without comparing chunk by chunk: are they the same? */
+static cb_code same_as_there(cb_lake_target *t, cb_lake_out *out, bool *same, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf there = {0};
+    CB_CLEANUP(cb_buf_free) cb_buf made = {0};
+    cb_code code = cb_buf_reserve(&made, PART_BYTES, err);
+
+    *same = out->there_size == out->size;
+    for (uint64_t at = 0; code == CB_OK && *same && at < out->size; at += PART_BYTES) {
+        there.size = 0;
+        code = cb_lake_out_read(t, out, at, PART_BYTES, &there, err);
+        if (code == CB_OK)
+            code = cb_file_read(out->fd, out->partial, at, made.data, PART_BYTES, &made.size, err);
+        *same = there.size == made.size && memcmp(there.data, made.data, made.size) == 0;
+    }
+    return code;
+}
+
+/* A file of another content stands there. Below the data path its name is the lake's own; elsewhere
+   it may be anybody's by now. */
+static cb_code may_replace(const cb_lake_target *t, const cb_lake_out *out, cb_error *err)
+{
+    if (t->options.force || (t->options.delta && !out->is_outside))
+        return CB_OK;
+    cb_fail(err, CB_EXISTS, "'%s' is there, and is not the file that the lake had", out->url);
+    cb_hint(err, out->is_outside && t->options.delta
+                     ? "It lies outside the data path. Replace it with --force, or move it away."
+                     : "Replace what differs with --delta, or restore to another place with "
+                       "--data-path.");
+    return err->code;
+}
+
+static cb_code note_device(cb_lake_target *t, int fd, cb_error *err)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return cb_fail_errno(err, errno, "cannot look at a restored file");
+    for (size_t i = 0; i < t->device_count; i++)
+        if (t->devices[i] == st.st_dev)
+            return CB_OK;
+    if (t->device_count == CB_LAKE_DEVICES) /* not to be remembered: at once */
+        return cb_file_sync(fd, "a restored file", err);
+    t->device_fds[t->device_count] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (t->device_fds[t->device_count] < 0)
+        return cb_fail_errno(err, errno, "cannot keep a restored file open");
+    t->devices[t->device_count++] = st.st_dev;
+    return CB_OK;
+}
+
+static cb_code place_local(cb_lake_target *t, cb_lake_out *out, cb_error *err)
+{
+    cb_code code = cb_lake_beside_access(out->partial, out->url, err);
+
+    if (code == CB_OK)
+        code =
+            out->is_there ? cb_file_sync(out->fd, out->partial, err) : note_device(t, out->fd, err);
+    if (code == CB_OK && rename(out->partial, out->url) != 0)
+        code = cb_fail_errno(err, errno, "cannot place '%s'", out->url);
+    if (code == CB_OK) {
+        free(out->partial);
+        out->partial = NULL;
+    }
+    return code;
+}
+
+static cb_code finish_file(cb_lake_target *t, cb_lake_out *out, cb_error *err)
+{
+    bool same = false;
+    cb_code code = CB_OK;
+
+    if (out->fd < 0 && out->is_there && out->there_size == out->size &&
+        (atomic_load(&out->was_read) || out->size == 0))
+        return CB_OK; /* equal: untouched */
+    code = begin_new(t, out, err);
+    if (code == CB_OK && ftruncate(out->fd, (off_t)out->size) != 0)
+        code = cb_fail_errno(err, errno, "cannot set the size of '%s'", out->partial);
+    if (code == CB_OK && out->is_there && !atomic_load(&out->was_read))
+        code = same_as_there(t, out, &same, err);
+    if (code != CB_OK || same)
+        return code;
+    if (out->is_there)
+        code = may_replace(t, out, err);
+    if (code == CB_OK)
+        code = out->is_remote ? submit(t, out, false, err) : place_local(t, out, err);
+    return code;
+}
+
+cb_code cb_lake_out_done(cb_lake_target *t, cb_lake_out *out, cb_error *err)
+{
+    cb_code code;
+
+    if (out->is_reference)
+        return submit(t, out, true, err);
+    if (out->is_damaged)
+        cb_event_text(t->ctx, CB_EVENT_WARNING,
+                      out->size == 0 ? "'%s' was missing when the backup was taken, and is not "
+                                       "brought back"
+                                     : "'%s' was damaged when the backup was taken, and is "
+                                       "brought back as it was",
+                      out->item);
+    if (out->is_damaged && out->size == 0)
+        return CB_OK;
+    if (!out->is_catalog)
+        return finish_file(t, out, err);
+    code = begin_new(t, out, err);
+    if (code == CB_OK && ftruncate(out->fd, (off_t)out->size) != 0)
+        code = cb_fail_errno(err, errno, "cannot set the size of '%s'", out->url);
+    return code;
+}
+
+cb_code cb_lake_out_settle(cb_lake_target *t, cb_error *err)
+{
+    cb_code code = t->pool != NULL ? cb_pool_drain(t->pool, err) : CB_OK;
+
+    for (size_t i = 0; code == CB_OK && i < t->device_count; i++)
+        if (syncfs(t->device_fds[i]) != 0)
+            code = cb_fail_errno(err, errno, "cannot make the restored files durable");
+    return code;
+}
