@@ -91,8 +91,19 @@ static cb_code describe(test_item *item, const cb_item *from, cb_error *err)
     return CB_OK;
 }
 
-static cb_code declare(cb_source *source, const test_backup *parent, test_backup *out,
-                       const cb_step *step, cb_error *err)
+/* Of the items before a restart only those count that were read to the end. */
+static const test_item *find_whole(const test_backup *earlier, const char *path)
+{
+    const test_item *item = test_backup_find(earlier, path);
+
+    for (uint64_t i = 0; item != NULL && i < item->chunk_count; i++)
+        if (item->chunks[i].data == NULL)
+            return NULL;
+    return item;
+}
+
+static cb_code declare(cb_source *source, const test_backup *parent, const test_backup *earlier,
+                       test_backup *out, const cb_step *step, cb_error *err)
 {
     test_item *item = by_number(out, step->piece.item);
     const test_item *known = NULL;
@@ -113,7 +124,9 @@ static cb_code declare(cb_source *source, const test_backup *parent, test_backup
     code = describe(item, &step->item, err);
     if (code != CB_OK)
         return code;
-    if (parent != NULL && !again)
+    if (!again)
+        known = find_whole(earlier, step->item.path);
+    if (parent != NULL && !again && known == NULL)
         known = test_backup_find(parent, step->item.path);
     code = cb_source_take(source, known == NULL ? NULL : &known->item, &item->reused, err);
     for (uint64_t i = 0; code == CB_OK && item->reused && i < item->chunk_count; i++)
@@ -151,14 +164,29 @@ static cb_code take_piece(cb_source *source, test_backup *out, const cb_step *st
     return CB_OK;
 }
 
-static cb_code act(cb_source *source, const test_backup *parent, test_backup *out,
-                   const cb_step *step, cb_error *err)
+/* What was read so far stands beside the parent for the next table. */
+static void restart(test_backup *earlier, test_backup *out)
+{
+    test_backup before = *out;
+
+    test_backup_free(earlier);
+    *earlier = before;
+    *out = (test_backup){
+        .pieces = before.pieces,
+        .barriers = before.barriers,
+        .declared_again = before.declared_again,
+        .restarts = before.restarts + 1,
+    };
+}
+
+static cb_code act(cb_source *source, const test_backup *parent, test_backup *earlier,
+                   test_backup *out, const cb_step *step, cb_error *err)
 {
     test_item *item;
 
     switch (step->kind) {
     case CB_STEP_ITEM:
-        return declare(source, parent, out, step, err);
+        return declare(source, parent, earlier, out, step, err);
     case CB_STEP_PIECE:
     case CB_STEP_HOLE:
         return take_piece(source, out, step, err);
@@ -172,6 +200,8 @@ static cb_code act(cb_source *source, const test_backup *parent, test_backup *ou
         item->done = true;
         return CB_OK;
     case CB_STEP_RESTART:
+        restart(earlier, out);
+        return CB_OK;
     case CB_STEP_END:
         return CB_OK;
     }
@@ -181,6 +211,7 @@ static cb_code act(cb_source *source, const test_backup *parent, test_backup *ou
 cb_code test_backup_take(cb_source *source, const test_backup *parent, test_step_hook *hook,
                          void *arg, test_backup *out, cb_error *err)
 {
+    test_backup earlier = {0};
     cb_step step = {0};
     bool unchanged = false;
     cb_code code;
@@ -192,8 +223,9 @@ cb_code test_backup_take(cb_source *source, const test_backup *parent, test_step
         if (code == CB_OK && hook != NULL)
             code = hook(arg, &step, err);
         if (code == CB_OK)
-            code = act(source, parent, out, &step, err);
+            code = act(source, parent, &earlier, out, &step, err);
     }
+    test_backup_free(&earlier);
     for (size_t i = 0; code == CB_OK && i < out->count; i++)
         if (!out->items[i].done)
             code = cb_fail(err, CB_INTERNAL, "'%s' never ended", out->items[i].item.path);

@@ -28,6 +28,7 @@ typedef struct test_backup {
     size_t count, capacity;
     uint64_t pieces; /* read from the source */
     uint64_t barriers;
+    uint64_t restarts;
     uint64_t declared_again;
     cb_source_facts facts; /* numbers only: the strings went with the source */
 } test_backup;
@@ -35,7 +36,8 @@ typedef struct test_backup {
 /* Called before each step is acted upon; for tests that change things under a running source. */
 typedef cb_code test_step_hook(void *arg, const cb_step *step, cb_error *err);
 
-/* begin .. end. `parent` may be NULL: else its items are offered to take. */
+/* begin .. end. `parent` may be NULL: else its items are offered to take. With a RESTART the items
+   begin anew, and those that were read whole are offered before the parent's. */
 CB_MUST_USE cb_code test_backup_take(cb_source *source, const test_backup *parent,
                                      test_step_hook *hook, void *arg, test_backup *out,
                                      cb_error *err);
