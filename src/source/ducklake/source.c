@@ -354,11 +354,30 @@ static cb_code read_catalog(const cb_lake_slot *slot, const cb_piece *piece, cb_
     return code;
 }
 
-static bool is_magic(const uint8_t *at, cb_lake_file_kind kind)
+static bool is_magic(const uint8_t *at)
 {
-    if (kind == CB_LAKE_FILE_PUFFIN)
-        return memcmp(at, "PFA1", MAGIC_BYTES) == 0;
     return memcmp(at, "PAR1", MAGIC_BYTES) == 0 || memcmp(at, "PARE", MAGIC_BYTES) == 0;
+}
+
+/* DuckLake writes a deletion vector as the bare blob of the Puffin specification: its length, big
+   end first and without itself and a checksum, and a magic. A whole Puffin file is one too. */
+static bool is_vector(const uint8_t *at, size_t size, uint64_t file_size)
+{
+    static const uint8_t magic[MAGIC_BYTES] = {0xd1, 0xd3, 0x39, 0x64};
+
+    if (memcmp(at, "PFA1", MAGIC_BYTES) == 0)
+        return true;
+    return size >= 2 * MAGIC_BYTES && memcmp(at + MAGIC_BYTES, magic, MAGIC_BYTES) == 0 &&
+           ((uint64_t)at[0] << 24 | (uint64_t)at[1] << 16 | (uint64_t)at[2] << 8 | at[3]) +
+                   2 * MAGIC_BYTES ==
+               file_size;
+}
+
+static bool begins_well(const cb_lake_slot *slot, const uint8_t *data, size_t size)
+{
+    if (slot->kind == CB_LAKE_FILE_PUFFIN)
+        return is_vector(data, size, slot->size);
+    return is_magic(data);
 }
 
 /* The first and the last bytes pass by anyway: a torn file of the right size is seen by them. */
@@ -369,8 +388,9 @@ static cb_code check_shape(cb_lake_source *s, const cb_lake_slot *slot, const cb
     bool is_last = piece->offset + piece->length == slot->size;
 
     if (!slot->is_checked || piece->length < MAGIC_BYTES ||
-        ((!is_first || is_magic(data, slot->kind)) &&
-         (!is_last || is_magic(data + piece->length - MAGIC_BYTES, slot->kind))))
+        ((!is_first || begins_well(slot, data, piece->length)) &&
+         (!is_last || slot->kind == CB_LAKE_FILE_PUFFIN ||
+          is_magic(data + piece->length - MAGIC_BYTES))))
         return CB_OK;
     if (s->options.allow_damage) {
         atomic_fetch_add(&s->misshaped, 1);
