@@ -67,10 +67,11 @@ cb_code cb_repo_locate(cb_repo *repo, const cb_hash *id, cb_location *out, cb_er
     copy copies[CB_COPIES_MAX];
     size_t count;
     bool changed = false;
+    uint64_t seen = cb_index_loads(repo);
     cb_code code = find_copies(repo, id, copies, &count, err);
 
     if (code == CB_OK && count == 0)
-        code = cb_index_refresh(repo, &changed, err);
+        code = cb_index_refresh(repo, seen, &changed, err);
     if (code == CB_OK && changed)
         code = find_copies(repo, id, copies, &count, err);
     if (code != CB_OK)
@@ -236,6 +237,7 @@ cb_code cb_repo_get(cb_repo *repo, unsigned worker, const cb_hash *id, cb_buf *i
     cb_repo_worker *own = cb_repo_worker_of(repo->workers, worker);
     cb_error first;
     bool changed;
+    uint64_t seen = cb_index_loads(repo);
     cb_code code = cb_repo_worker_ready(own, err);
 
     if (code == CB_OK)
@@ -244,7 +246,7 @@ cb_code cb_repo_get(cb_repo *repo, unsigned worker, const cb_hash *id, cb_buf *i
         return code;
     first = *err;
     cb_error_clear(err);
-    code = cb_index_refresh(repo, &changed, err);
+    code = cb_index_refresh(repo, seen, &changed, err);
     if (code != CB_OK)
         return code;
     if (changed)

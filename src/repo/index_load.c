@@ -438,6 +438,7 @@ cb_code cb_index_load_locked(cb_repo *repo, cb_error *err)
         if (code == CB_OK) {
             repo->index_is_loaded = true;
             repo->index_generation++;
+            repo->index_loads++;
             return CB_OK;
         }
         repo->index_is_loaded = false;
@@ -465,7 +466,17 @@ static bool same_objects(const cb_index *index, const cb_index_object *objects, 
     return true;
 }
 
-cb_code cb_index_refresh(cb_repo *repo, bool *changed, cb_error *err)
+uint64_t cb_index_loads(cb_repo *repo)
+{
+    uint64_t loads;
+
+    pthread_rwlock_rdlock(&repo->lock);
+    loads = repo->index_loads;
+    pthread_rwlock_unlock(&repo->lock);
+    return loads;
+}
+
+cb_code cb_index_refresh(cb_repo *repo, uint64_t seen, bool *changed, cb_error *err)
 {
     cb_index_object *objects;
     size_t count;
@@ -485,8 +496,8 @@ cb_code cb_index_refresh(cb_repo *repo, bool *changed, cb_error *err)
         !same_objects(&repo->index, objects, count)) {
         repo->lists_packs = true; /* something was not where it should be */
         code = cb_index_load_locked(repo, err);
-        *changed = true;
     }
+    *changed = repo->index_loads != seen;
     pthread_rwlock_unlock(&repo->lock);
     free(objects);
     return code;

@@ -79,6 +79,7 @@ struct cb_repo {
     pthread_rwlock_t lock; /* guards what follows */
     cb_index index;
     bool index_is_loaded;
+    uint64_t index_loads;      /* how often it was loaded */
     uint64_t index_generation; /* counts the loads, and what else changes which packs are usable */
     uint8_t (*damaged)[CB_PACK_ID_BYTES]; /* packs of which a chunk was read and was wrong */
     size_t damaged_count, damaged_capacity;
@@ -276,8 +277,10 @@ CB_MUST_USE cb_code cb_condemn(cb_repo *repo, cb_bad_packs *bad, cb_error *err);
    object names. The caller holds repo->lock for writing. */
 CB_MUST_USE cb_code cb_index_load_locked(cb_repo *repo, cb_error *err);
 /* Load it with all packs if it was not, or if the index objects in the store are others than those
-   that were read. */
-CB_MUST_USE cb_code cb_index_refresh(cb_repo *repo, bool *changed, cb_error *err);
+   that were read. *changed: it is another than the one of `seen`, cb_index_loads before it was
+   looked into: another thread may have loaded it meanwhile. */
+CB_MUST_USE cb_code cb_index_refresh(cb_repo *repo, uint64_t seen, bool *changed, cb_error *err);
+uint64_t cb_index_loads(cb_repo *repo);
 void cb_index_forget(cb_repo *repo); /* the next use loads it anew */
 /* Load it anew and whole into memory, with a listing of all packs: for those who remove. */
 CB_MUST_USE cb_code cb_repo_load_all(cb_repo *repo, cb_error *err);

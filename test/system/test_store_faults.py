@@ -355,7 +355,8 @@ def test_objects_at_rest(minio, tmp_path, history, proxy, rng, encrypted, how):
                 assert result.error["hint"] and not target.exists(), f"{how} {key}"
                 # Without its manifest there is no such backup; any other harm is found.
                 no_backup = result.code == MISSING and how == "lost" and "manifest" in key
-                assert said.code != DONE or no_backup, f"{how} {key}: verify is content"
+                assert said.code != DONE or no_backup, (
+                    f"{how} {key}: verify is content, restore is not: {result.error}")
         # The next backup is whole, whatever is damaged, once repair has had its turn; but without
         # the object that makes it a repository, or its only key, it is none.
         repaired = scene.cb("repair", code=(DONE, DAMAGED, FAILED, MISSING))
