@@ -8,7 +8,8 @@
 
 #include "base/text.h"
 
-enum { NAMES_IN_HINT = 8 };
+/* A label as long as YYYYMMDD-HHMMSS is whole: it never stands for one with -2 behind it. */
+enum { NAMES_IN_HINT = 8, WHOLE_LABEL = 15 };
 
 static cb_code not_there(cb_error *err)
 {
@@ -70,7 +71,8 @@ static cb_code choose(const cb_manifest_ref *refs, size_t count, const char *nam
             *out = refs[i];
             return CB_OK;
         }
-        if (label[0] != '\0' && cb_has_prefix(refs[i].label, label)) {
+        if (label[0] != '\0' && strlen(label) < WHOLE_LABEL &&
+            cb_has_prefix(refs[i].label, label)) {
             second = first != NULL && second == NULL ? &refs[i] : second;
             first = first == NULL ? &refs[i] : first;
         }
