@@ -68,6 +68,10 @@ def test_cp_makes_bad_copies(version, place, judges):
 UNREPLAYABLE = "Conflict on tuple deletion"
 UNREPLAYABLE_FEW, UNREPLAYABLE_SHARE = 3, 0.02
 
+# A log that `copy` folded with DuckDB 2.0 gives a file that 1.1.3 now and then refuses with these
+# words (one of a hundred); 2.0 reads all of it, so that judge decides.
+FOLDED_BY_NEWER = "Failed to load metadata pointer"
+
 
 class Tally:
     """What became of the copies of one test, from any thread."""
@@ -121,8 +125,14 @@ class Copier:
             assert not target.exists()
             self.tally.count("unreplayable", how)
             return
+        twin = self.folder / f"{number}.twin.db"
+        if how == "copy" and self.writer.version == "1.1.3":
+            shutil.copy(target, twin)  # a judge changes what it opens
         verdict = self.judges.ask(self.writer.version, target, acks=acks, invariants=True,
                                   **self.judging)
+        if not verdict["good"] and twin.exists() and FOLDED_BY_NEWER in verdict["why"]:
+            verdict = self.judges.ask("2.0.0", twin, acks=acks, invariants=True, **self.judging)
+        harness.remove_files(twin)
         if not verdict["good"] and self.is_unreplayable(verdict["why"]):
             harness.remove_files(target)
             self.tally.count("unreplayable", how)
