@@ -424,6 +424,28 @@ cb_code cb_render_verify(const cb_verify_result *result, cb_buf *out, cb_error *
     return code;
 }
 
+/* What the numbers count: blocks of a file, or the files of a lake. */
+static cb_code check_numbers(const cb_check_result *result, cb_buf *out, cb_error *err)
+{
+    cb_code code;
+
+    if (result->kind && strcmp(result->kind, "ducklake") == 0)
+        return cb_buf_format(
+            out, err, "%-18s %llu: %llu named, %llu to be cleaned up, %llu bad\n", "files",
+            (unsigned long long)result->blocks, (unsigned long long)result->used_blocks,
+            (unsigned long long)result->free_blocks, (unsigned long long)result->bad_blocks);
+    code = cb_buf_format(
+        out, err, "%-18s %llu: %llu used, %llu free, %llu bad\n", "blocks",
+        (unsigned long long)result->blocks, (unsigned long long)result->used_blocks,
+        (unsigned long long)result->free_blocks, (unsigned long long)result->bad_blocks);
+    if (code == CB_OK)
+        code = cb_fact_number(out, err, "commits in log", result->commits_in_log);
+    if (code == CB_OK && result->open_by != 0)
+        return cb_buf_format(out, err, "%-18s process %lld\n", "open by",
+                             (long long)result->open_by);
+    return code == CB_OK ? cb_fact(out, err, "open by", "nobody") : code;
+}
+
 cb_code cb_render_check(const cb_check_result *result, cb_buf *out, cb_error *err)
 {
     cb_code code;
@@ -434,17 +456,7 @@ cb_code cb_render_check(const cb_check_result *result, cb_buf *out, cb_error *er
     if (code == CB_OK)
         code = cb_fact(out, err, "version", cb_or_dash(result->version));
     if (code == CB_OK)
-        code = cb_buf_format(
-            out, err, "%-18s %llu: %llu used, %llu free, %llu bad\n", "blocks",
-            (unsigned long long)result->blocks, (unsigned long long)result->used_blocks,
-            (unsigned long long)result->free_blocks, (unsigned long long)result->bad_blocks);
-    if (code == CB_OK)
-        code = cb_fact_number(out, err, "commits in log", result->commits_in_log);
-    if (code == CB_OK && result->open_by != 0)
-        code =
-            cb_buf_format(out, err, "%-18s process %lld\n", "open by", (long long)result->open_by);
-    else if (code == CB_OK)
-        code = cb_fact(out, err, "open by", "nobody");
+        code = check_numbers(result, out, err);
     for (size_t i = 0; i < result->note_count && code == CB_OK; i++)
         code = cb_fact_words(out, err, "note", result->notes[i]);
     if (code == CB_OK)

@@ -265,7 +265,7 @@ cb_code cb_verb_check(cb_door *door, cb_error *err)
     if (code != CB_OK)
         return code;
     if (result->damaged_count > 0 || result->bad_blocks > 0) {
-        cb_fail(&door->damage, CB_CORRUPT, "the source '%s' is damaged", operand(door, 0));
+        cb_fail(&door->damage, CB_CORRUPT, "the source '%s' is damaged", result->source);
         cb_hint(&door->damage, "Restore a backup beside it and compare: 'canvasback list'.");
     }
     return door->json ? cb_json_check(result, &door->object, err)

@@ -3,6 +3,8 @@
  */
 #include "command/command_internal.h"
 
+#include "source/ducklake/address.h"
+
 #include <stdlib.h>
 
 typedef struct owned_check {
@@ -10,6 +12,22 @@ typedef struct owned_check {
     cb_check_report report;
     cb_arena arena;
 } owned_check;
+
+/* As it was given; the address of a lake without the password that it may hold. */
+static cb_code note_source(owned_check *owned, const cb_engine *engine, const char *source,
+                           cb_error *err)
+{
+    cb_lake_address *address;
+    cb_code code;
+
+    if (engine != &cb_ducklake_engine)
+        return cb_arena_text(&owned->arena, source, &owned->public.source, err);
+    code = cb_arena_alloc(&owned->arena, sizeof(*address), &address, err);
+    if (code == CB_OK)
+        code = cb_lake_address_parse(source, NULL, address, err);
+    owned->public.source = code == CB_OK ? address->shown : NULL;
+    return code;
+}
 
 cb_code cb_check(cb_ctx *ctx, const char *source, cb_check_result **out, cb_error *err)
 {
@@ -37,7 +55,7 @@ cb_code cb_check_with(cb_ctx *ctx, const char *source, const cb_lake_options *la
     owned->report.lake = lake;
     code = engine->check(ctx, path, &owned->report, err);
     if (code == CB_OK)
-        code = cb_arena_text(&owned->arena, source, &r->source, err);
+        code = note_source(owned, engine, source, err);
     if (code != CB_OK) {
         cb_check_result_free(r);
         return code;
