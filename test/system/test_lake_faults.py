@@ -1,0 +1,218 @@
+"""Lakes that are not well, servers that are not there, and ends without warning."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+from conftest import DAMAGED, DONE, FAILED
+from lakes import KINDS, SECRET, LakeError, backup, restore
+
+# What becomes of a data file, and the word that tells it.
+HARMS = {
+    "missing": lambda lake, name: lake.remove(name),
+    "cut": lambda lake, name: lake.write(name, lake.read(name)[:-7]),
+    "empty": lambda lake, name: lake.write(name, b""),
+}
+
+
+def victim(lake):
+    """A file that a table needs now."""
+    return next(name for name in lake.files() if "/orders/" in name and "delete" not in name)
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("kind,data", [("sqlite", "local"), ("postgres", "s3"), ("duckdb", "local")])
+def test_damaged_file_is_named_and_not_stored_unasked(cb, make_lake, lake_place, kind, data, harm):
+    lake = make_lake(kind, data)
+    name = victim(lake)
+    HARMS[harm](lake, name)
+    told = backup(cb, lake, code=DAMAGED)
+    assert name.rpartition("/")[2] in told.out + told.err
+    assert not cb.labels()
+
+    done = backup(cb, lake, "--allow-damage").json
+    assert done["damaged"] >= 1
+    place = lake_place("sqlite")
+    restore(cb, place, code=(DONE, DAMAGED))
+    with place.open() as process:
+        assert int(process.value("SELECT count(*) FROM merged")) > 100
+        with pytest.raises(LakeError):
+            process.sql("SELECT * FROM orders")
+
+
+def test_damage_is_said_though_the_file_is_in_an_older_backup(cb, make_lake):
+    """An old chunk is no reason to believe that the file is still there."""
+    lake = make_lake("sqlite", "s3")
+    backup(cb, lake)
+    name = victim(lake)
+    lake.remove(name)
+    told = backup(cb, lake, code=(DONE, DAMAGED))
+    if told.code == DONE:
+        checked = cb("check", lake.address, *lake.options, env=lake.env, code=DAMAGED)
+        assert name.rpartition("/")[2] in checked.out
+
+
+def test_no_such_lake(cb, tmp_path, postgres):
+    database = postgres.database()
+    places = [
+        f"ducklake:{tmp_path}/none.ducklake",
+        f"ducklake:sqlite:{tmp_path}/none.sqlite",
+        "ducklake:postgres:" + postgres.conninfo("none"),
+        "ducklake:postgres:" + postgres.conninfo(database),
+    ]
+    for address in places:
+        told = cb("backup", address, "--name", "lake", code=FAILED).error
+        assert told["message"] and told["hint"], address
+    assert not list(tmp_path.glob("none*")), "a backup makes no database"
+    assert not cb.labels()
+
+
+def test_wrong_password(cb, make_lake):
+    lake = make_lake("postgres", rich=False)
+    address = "ducklake:postgres:" + lake.postgres.conninfo(lake.database, password=True)
+    wrong = address.replace("4711", "8822")
+    told = cb.run("backup", wrong, "--name", "lake", "--log-level", "debug")
+    assert told.code == FAILED
+    assert "8822" not in told.out + told.err
+    assert "password" in told.err
+    assert cb.run("backup", address, "--name", "lake").code == DONE
+
+
+def test_server_down(cb, make_lake, postgres):
+    address = f"ducklake:postgres:host=127.0.0.1 port=1 dbname=x user=lake password=very-secret-{SECRET[-4:]}"
+    start = time.monotonic()
+    told = cb.run("backup", address, "--name", "lake")
+    assert told.code == FAILED and time.monotonic() - start < 100
+    assert "127.0.0.1" in told.err and "very-secret" not in told.err
+
+
+def test_credentials_for_the_catalog_alone(cb, make_lake):
+    lake = make_lake("postgres", "s3", rich=False)
+    env = {"AWS_SECRET_ACCESS_KEY": "wrong-for-this"}
+    told = backup(cb, lake, env=env, code=FAILED).error
+    assert told["code"] == "denied", told
+    assert not cb.labels()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_newer_version_is_stored_as_it_is(cb, make_lake, lake_place, kind):
+    """Its tables are tables; only what they mean is not known."""
+    lake = make_lake(kind, rich=False)
+    lake.catalog_sql("UPDATE ducklake_metadata SET value = '9.9' WHERE key = 'version';")
+    if kind != "duckdb":
+        lake.catalog_sql("CREATE TABLE ducklake_of_the_future (a BIGINT, b VARCHAR);")
+        lake.catalog_sql("INSERT INTO ducklake_of_the_future VALUES (1, 'x'), (NULL, NULL);")
+    done = cb.run("backup", lake.address, "--name", "lake")
+    assert done.code == DONE, done.err
+    assert "9.9" in done.err
+    assert cb("show", "lake").json["spec_version"] == "9.9"
+    lake.destroy_catalog()
+    if kind == "postgres":
+        lake.postgres.database(name=lake.database)
+    restore(cb, lake, "--delta", data_path=False)
+    if kind != "duckdb":
+        assert lake.catalog_sql("SELECT count(*) FROM ducklake_of_the_future")[0][0] == "2"
+    lake.catalog_sql("UPDATE ducklake_metadata SET value = '1.0' WHERE key = 'version';")
+    lake.same(lake.before())
+
+
+def kill_at(faults, cb, most, run):
+    """Run, and run again, killed before, in or after the n-th call that writes; yields each."""
+    run(env=faults.env())
+    total = faults.calls()
+    assert total > 5
+    killed = 0
+    for number, point in enumerate(faults.points(total, most)):
+        action = ["kill-before", "kill-half", "kill-after"][number % 3]
+        result = run(env=faults.env(point, action))
+        killed += result.code == -9
+        yield f"{action} at {point} of {total}"
+    assert killed > 2
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "sqlite"])
+def test_killed_restore_over_a_live_lake(cb, faults, make_lake, kind):
+    """The lake is as before or as after, never between; the command run again completes."""
+    lake = make_lake(kind, rich=False)
+    backup(cb, lake)
+    with lake.open() as process:
+        process.sql("DELETE FROM t WHERE i < 50")
+        process.sql("CREATE TABLE later AS SELECT 1 AS one FROM range(30)")
+    later = lake.fingerprint()
+    held = {one.name: one.read_bytes() for one in lake.folder.iterdir() if one.is_file()}
+
+    def put_back():
+        for one in lake.folder.iterdir():
+            if one.is_file():
+                one.unlink()
+        for name, data in held.items():
+            (lake.folder / name).write_bytes(data)
+
+    def run(env):
+        put_back()
+        return restore(cb, lake, "--force", data_path=False, env=env, code=None)
+
+    for note in kill_at(faults, cb, 14, run):
+        if lake.file.exists():
+            seen = lake.fingerprint()
+            assert seen in (lake.before(), later), note
+        result = restore(cb, lake, "--force", data_path=False, code=None)
+        assert result.code == DONE, f"{note}: {result.out}"
+        lake.same(lake.before())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_restore_to_a_new_place(cb, faults, make_lake, lake_place, kind):
+    """No catalog appears before all its files are there."""
+    lake = make_lake(kind, rich=False)
+    backup(cb, lake)
+    places = []
+
+    def run(env):
+        places.append(lake_place(kind))
+        return restore(cb, places[-1], env=env, code=None)
+
+    for note in kill_at(faults, cb, 10, run):
+        place = places[-1]
+        there = (
+            place.catalog_sql("SELECT to_regclass('ducklake_metadata')")[0][0]
+            if kind == "postgres"
+            else place.file.exists()
+        )
+        if there:
+            place.same(lake.before())
+        result = restore(cb, place, "--delta", code=None)
+        assert result.code == DONE, f"{note}: {result.out}"
+        place.same(lake.before())
+
+
+def test_killed_at_any_time_over_a_live_postgres(cb, make_lake, rng):
+    lake = make_lake("postgres")
+    backup(cb, lake)
+    with lake.open() as process:
+        process.sql("DELETE FROM merged WHERE i < 10")
+    later = lake.fingerprint([5])
+    before = {key: value for key, value in lake.before().items() if "@" not in key}
+    start = time.monotonic()
+    restore(cb, lake, "--force", data_path=False)
+    span = time.monotonic() - start
+    with lake.open() as process:
+        process.sql("DELETE FROM merged WHERE i < 10")
+    now = lake.fingerprint([5])
+    assert now["main.merged"] == later["main.merged"]
+    for _ in range(6):
+        run = cb.start("restore", "lake", lake.address, "--force")
+        time.sleep(rng.uniform(0.02, span))
+        run.send_signal(signal.SIGKILL)
+        run.communicate()
+        seen = lake.fingerprint([])
+        tables = {key: value for key, value in seen.items() if "." in key}
+        as_before = {key: value for key, value in before.items() if "." in key}
+        as_later = {key: value for key, value in now.items() if "." in key and "@" not in key}
+        assert tables in (as_before, as_later)
+    restore(cb, lake, "--force", data_path=False)
+    lake.same(lake.before(), versions=[5])
+    assert os.path.exists(cb.repo)
+    assert isinstance(rng, random.Random)

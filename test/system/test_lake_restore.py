@@ -1,0 +1,259 @@
+"""A lake comes back as it was: every table at every snapshot, whatever the kind of its catalog and
+wherever its files are."""
+
+import itertools
+
+import pytest
+from conftest import DONE, FAILED, MISSING, USAGE
+from lakes import KINDS, backup, restore, usable, version_of
+
+PAIRS = list(itertools.product(KINDS, KINDS))
+
+
+@pytest.mark.parametrize("kind,to", PAIRS, ids=["-to-".join(pair) for pair in PAIRS])
+def test_to_every_kind_of_catalog(cb, make_lake, lake_place, kind, to):
+    lake, place = make_lake(kind), lake_place(to)
+    backup(cb, lake)
+    lake.destroy()
+    done = restore(cb, place).json
+    assert done["files"] > 40 and done["kind"] == "ducklake"
+    place.same(lake.before())
+    usable(place)
+
+
+@pytest.mark.parametrize(
+    "kind,data,to,there",
+    [("postgres", "s3", "duckdb", "local"), ("duckdb", "local", "postgres", "s3"), ("sqlite", "s3", "sqlite", "s3")],
+)
+def test_from_disk_to_s3_and_back(cb, make_lake, lake_place, kind, data, to, there):
+    lake, place = make_lake(kind, data), lake_place(to, there)
+    backup(cb, lake)
+    lake.destroy()
+    restore(cb, place)
+    place.same(lake.before(), versions=[5, 20])
+    usable(place)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_same_place_after_all_was_lost(cb, make_lake, kind):
+    """One command: the database and the bucket are there again, empty; the rest comes back."""
+    lake = make_lake(kind, "s3")
+    backup(cb, lake)
+    lake.destroy()
+    assert not lake.files()
+    if kind == "postgres":
+        lake.postgres.database(name=lake.database)
+    restore(cb, lake, data_path=False)
+    lake.same(lake.before(), versions=[5, 20])
+    usable(lake)
+
+
+def test_plan_tells_the_place_and_writes_nothing(cb, make_lake):
+    lake = make_lake("sqlite", rich=False)
+    backup(cb, lake)
+    lake.destroy()
+    plan = cb("restore", "lake").json
+    assert str(lake.file) in plan["target"]
+    assert not lake.file.exists() and not lake.files()
+
+
+def expected_at(before, version):
+    """What a lake shows that was cut to a snapshot: tables up to it, and the newest is that one."""
+    wanted = {key: value for key, value in before.items() if (version_of(key) or 1e9) <= version}
+    newest = {key.rpartition("@")[0]: value for key, value in wanted.items() if version_of(key) == version}
+    snapshots = {
+        key: value
+        for key, value in before.items()
+        if key.startswith("snapshot ") and int(key.split()[1]) <= version
+    }
+    return {**wanted, **newest, **snapshots}
+
+
+def assert_cut(place, before, version):
+    seen = {
+        key: value
+        for key, value in place.fingerprint().items()
+        if not key.endswith(" columns") and key not in ("views", "comments", "macros")
+    }
+    assert seen == expected_at(before, version)
+
+
+@pytest.mark.parametrize("kind,to", [("duckdb", "sqlite"), ("sqlite", "sqlite"), ("postgres", "postgres")])
+def test_to_a_snapshot(cb, make_lake, lake_place, kind, to):
+    """As if nothing had been committed after it."""
+    lake = make_lake(kind)
+    backup(cb, lake)
+    before = lake.before()
+    snapshots = [int(key.split()[1]) for key in before if key.startswith("snapshot ")]
+    for version in [snapshots[1], snapshots[6], snapshots[11], snapshots[len(snapshots) // 2 + 3], snapshots[-2]]:
+        place = lake_place(to)
+        restore(cb, place, "--snapshot", version)
+        assert_cut(place, before, version)
+
+
+def test_a_lake_cut_to_a_snapshot_goes_on(cb, make_lake, lake_place):
+    lake = make_lake("sqlite")
+    backup(cb, lake)
+    snapshots = [one for one, _ in lake.snapshots()]
+    place = lake_place("duckdb")
+    restore(cb, place, "--snapshot", snapshots[-4])
+    usable(place)
+
+
+def test_no_such_snapshot(cb, make_lake, lake_place):
+    lake, place = make_lake("sqlite", rich=False), lake_place("duckdb")
+    backup(cb, lake)
+    told = restore(cb, place, "--snapshot", 77, code=(FAILED, MISSING)).error
+    assert "77" in told["message"]
+    assert not place.file.exists() and not place.files()
+
+
+def test_to_a_time(cb, make_lake, lake_place):
+    lake, place = make_lake("sqlite", rich=False), lake_place("sqlite")
+    first = backup(cb, lake).json
+    with lake.open() as process:
+        process.sql("DELETE FROM t")
+    backup(cb, lake)
+    restore(cb, place, "--time", first["finished"])
+    place.same(lake.before())
+    told = restore(cb, lake_place("sqlite"), "--time", "2001-01-01 00:00:00Z", code=MISSING).error
+    assert told["code"] == "not-found"
+
+
+def test_only_some_tables(cb, make_lake, lake_place):
+    lake, place = make_lake("postgres"), lake_place("duckdb")
+    backup(cb, lake)
+    restore(cb, place, "--tables", "main.orders,hidden.select from \"where\" ü", "--tables", "small")
+    before, seen = lake.before(), place.fingerprint([20])
+    kept = ("main.orders", "main.small", 'hidden.select from "where" ü')
+    tables = {key for key in seen if "." in key and "@" not in key and not key.endswith(" columns")}
+    assert tables == set(kept)
+    for key in seen:
+        if key.startswith(kept):
+            assert seen[key] == before[key], key
+    assert len(place.files()) < len(lake.files())
+    told = restore(cb, lake_place("duckdb"), "--tables", "no such", code=(FAILED, MISSING, USAGE)).error
+    assert "no such" in told["message"]
+
+
+@pytest.mark.parametrize("data", ["local", "s3"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_delta_brings_back_only_what_is_missing_or_differs(cb, make_lake, kind, data):
+    lake = make_lake(kind, data)
+    backup(cb, lake)
+    names = [name for name in lake.files() if name.endswith(".parquet")]
+    lost, torn, extra = names[3], names[9], names[-1]
+    sizes = len(lake.read(lost)) + len(lake.read(torn))
+    lake.remove(lost)
+    lake.write(torn, lake.read(torn)[:-20])
+    lake.write("main/merged/not-ours.parquet", lake.read(extra))
+    with lake.open() as process:
+        process.sql("DROP TABLE kinds")
+    done = restore(cb, lake, "--delta", data_path=False).json
+    lake.same(lake.before(), versions=[5, 20])
+    assert done["bytes_reused"] > done["bytes_written"]
+    assert done["bytes_written"] >= sizes
+    again = restore(cb, lake, "--delta", data_path=False).json
+    assert again["bytes_written"] < done["bytes_written"]
+    lake.same(lake.before(), versions=[20])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_lake_that_is_there_is_not_replaced_unasked(cb, make_lake, kind):
+    lake = make_lake(kind, rich=False)
+    backup(cb, lake)
+    with lake.open() as process:
+        process.sql("INSERT INTO t VALUES (1000, 'later')")
+    now = lake.fingerprint()
+    told = restore(cb, lake, data_path=False, code=FAILED).error
+    assert told["code"] == "exists" and "--force" in told["hint"]
+    lake.same(now)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_before_a_live_lake_is_replaced_what_it_loses_is_listed(cb, make_lake, kind):
+    lake = make_lake(kind, rich=False)
+    backup(cb, lake)
+    old = set(lake.files())
+    with lake.open() as process:
+        process.sql("INSERT INTO t SELECT i, 'later' FROM range(100) t(i)")
+        process.sql("DELETE FROM t WHERE i = 33")
+    newer = set(lake.files()) - old
+    assert newer
+    done = restore(cb, lake, "--force", data_path=False)
+    lake.same(lake.before())
+    listed = open(done.json["orphan_list"], encoding="utf-8").read()
+    assert all(name.rpartition("/")[2] in listed for name in newer)
+    assert not any(name.rpartition("/")[2] in listed for name in old)
+    assert set(lake.files()) == old | newer, "a restore removes no file"
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "sqlite"])
+def test_a_catalog_that_is_in_use_is_not_replaced(cb, make_lake, kind):
+    lake = make_lake(kind, rich=False)
+    backup(cb, lake)
+    with lake.open() as process:
+        process.sql("BEGIN")
+        process.sql("INSERT INTO t SELECT i, 'running' FROM range(100) t(i)")
+        if kind == "duckdb":
+            told = restore(cb, lake, "--force", data_path=False, code=4).error
+            assert told["code"] == "busy" and str(process.pid) in told["message"] + told["hint"]
+        process.sql("COMMIT")
+        assert int(process.value("SELECT count(*) FROM t")) == 280
+
+
+def test_several_lakes_in_one_database(cb, make_lake, lake_place, lakes_made, tmp_path):
+    """Each in a schema of its own; one is destroyed and comes back, the other is as it was."""
+    lake = make_lake("postgres", schema="first lake", rich=False)
+    other = lakes_made.make(
+        tmp_path / "other", ["CREATE TABLE t AS SELECT 7 AS seven FROM range(50)"], kind="postgres",
+        schema="second", database=lake.database,
+    )  # fmt: skip
+    untouched = other.fingerprint()
+    backup(cb, lake)
+    lake.postgres.sql(lake.database, 'DROP SCHEMA "first lake" CASCADE')
+    lake.destroy_data()
+    restore(cb, lake, data_path=False)
+    lake.same(lake.before())
+    other.same(untouched)
+    told = cb("backup", lake.address, "--name", "x", code=FAILED).error
+    assert "first lake" in told["hint"] and "second" in told["hint"]
+
+
+def test_to_another_schema(cb, make_lake, lake_place):
+    lake, place = make_lake("sqlite", rich=False), lake_place("postgres", schema='odd "name"')
+    backup(cb, lake)
+    restore(cb, place)
+    place.same(lake.before())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_encrypted_lake(cb, make_lake, lake_place, tmp_path, kind):
+    """Its keys are in its catalog: only into a repository that is encrypted, unless told otherwise."""
+    lake = make_lake(kind, encrypted=True)
+    told = backup(cb, lake, code=(FAILED, USAGE)).error
+    assert "encrypt" in told["message"] + told["hint"]
+    assert not cb.labels()
+    backup(cb, lake, "--allow-unencrypted-keys")
+    secret = tmp_path / "passphrase"
+    secret.write_text("open sesame\n")
+    secret.chmod(0o600)
+    env = {"CANVASBACK_REPO": tmp_path / "locked", "CANVASBACK_PASSPHRASE_FILE": secret}
+    cb("init", "--encrypt", env=env)
+    backup(cb, lake, env=env)
+    lake.destroy()
+    place = lake_place(kind)
+    restore(cb, place, env=env)
+    place.encrypted = True
+    place.same(lake.before(), versions=[5, 20])
+
+
+def test_verify_and_deep_verify(cb, make_lake):
+    lake = make_lake("postgres")
+    backup(cb, lake)
+    lake.destroy()
+    assert cb("verify", "lake").json["damaged"] == []
+    deep = cb("verify", "lake", "--deep", "--all-snapshots", timeout=240)
+    assert deep.json["damaged"] == []
+    assert cb("list", "lake").json[0]["verified"]
+    assert DONE == deep.code
