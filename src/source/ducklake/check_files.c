@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/array.h"
+#include "base/text.h"
 
 void cb_lake_findings_init(cb_lake_findings *findings, cb_ctx *ctx, cb_check_report *report,
                            cb_lake_files *files, const char *data_path)
@@ -109,6 +110,17 @@ static void tell_progress(cb_lake_findings *f, int64_t bytes)
     cb_event_progress(f->ctx, done, f->total_bytes, 0);
 }
 
+/* A finding has its item beside it: "'/a/b.parquet' is empty" need not name it again. */
+static const char *without_url(const char *message, const char *url)
+{
+    size_t size = strlen(url);
+
+    if (message[0] == '\'' && strncmp(message + 1, url, size) == 0 &&
+        cb_has_prefix(message + 1 + size, "' "))
+        return message + size + 3;
+    return message;
+}
+
 cb_code cb_lake_look_work(void *arg, unsigned worker, void *job_of_pool, cb_error *err)
 {
     cb_lake_findings *f = arg;
@@ -126,7 +138,7 @@ cb_code cb_lake_look_work(void *arg, unsigned worker, void *job_of_pool, cb_erro
     }
     if (code != CB_CORRUPT && code != CB_UNSUPPORTED)
         return code;
-    snprintf(reason, sizeof(reason), "%s", err->message);
+    snprintf(reason, sizeof(reason), "%s", without_url(err->message, job->url));
     cb_error_clear(err);
     return cb_lake_findings_add(f, job->url, reason, err);
 }

@@ -584,6 +584,8 @@ cb_code cb_lake_files_version(cb_lake_files *files, const char *url, char out[25
         return code;
     if (!w.has_latest)
         return cb_fail(err, CB_NOT_FOUND, "there is no object '%.400s'", url);
-    memcpy(out, w.latest, sizeof(w.latest));
+    /* S3's name for the only version in a bucket that keeps none. */
+    if (strcmp(w.latest, "null") != 0)
+        memcpy(out, w.latest, sizeof(w.latest));
     return CB_OK;
 }

@@ -37,6 +37,7 @@ CB_MUST_USE cb_code cb_lake_files_list(cb_lake_files *files, const char *data_pa
  */
 CB_MUST_USE cb_code cb_lake_files_put(cb_lake_files *files, const char *url, const char *from,
                                       bool may_move, cb_error *err);
+/* For good: in a bucket that keeps versions, all of them. */
 CB_MUST_USE cb_code cb_lake_files_remove(cb_lake_files *files, const char *url, cb_error *err);
 /* Bring an older version of a deleted or overwritten object back, the newest that has `size` bytes
    (-1: any). *done false: the store has none, or keeps no versions. */
