@@ -25,6 +25,17 @@
 #define ATTACHED        "canvasback catalog"
 #define CREATED_VERSION "v1.5.0"
 
+/*
+ * Rows stream, one statement at a time: more memory would only be cache, but for the index of a
+ * primary key, which wants some with each row that is loaded, and for changes of many rows (WRITE
+ * has what a session has). One thread, for its buffers.
+ */
+enum {
+    MEMORY_MIB = 128,
+    KEY_ROWS = 1000000, /* so many more rows want ... */
+    KEY_MIB = 64,       /* ... so much more memory */
+};
+
 enum { BUSY_STEP_US = 100000 };
 
 typedef struct duckdb_db {
@@ -81,6 +92,14 @@ static cb_code make_schema(duckdb_db *self, cb_error *err)
     return code == CB_OK ? run(self, (const char *)sql.data, err) : code;
 }
 
+static cb_code limit_memory(duckdb_db *self, uint64_t mib, cb_error *err)
+{
+    char sql[64];
+
+    snprintf(sql, sizeof(sql), "SET memory_limit = '%lluMiB'", (unsigned long long)mib);
+    return run(self, sql, err);
+}
+
 static cb_code enter(duckdb_db *self, cb_error *err)
 {
     CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
@@ -91,6 +110,10 @@ static cb_code enter(duckdb_db *self, cb_error *err)
 
     /* A library without time zones writes UTC anyway, and does not know the setting. */
     cb_ignore(run(self, "SET TimeZone = 'UTC'", &ignored));
+    if (code == CB_OK)
+        code = run(self, "SET threads = 1", err);
+    if (code == CB_OK && self->base.mode != CB_LAKE_WRITE)
+        code = limit_memory(self, MEMORY_MIB, err);
     if (code == CB_OK && self->base.mode == CB_LAKE_CREATE)
         code = make_schema(self, err);
     if (code == CB_OK && run(self, (const char *)sql.data, err) != CB_OK) {
@@ -324,6 +347,10 @@ static cb_code loader_row(cb_lake_loader *loader, const cb_lake_cell *cells, cb_
 {
     cb_code code = CB_OK;
 
+    if (loader->rows > 0 && loader->rows % KEY_ROWS == 0 && loader->table->key_count > 0 &&
+        loader->db->mode == CB_LAKE_CREATE)
+        code = limit_memory((duckdb_db *)loader->db, MEMORY_MIB + loader->rows / KEY_ROWS * KEY_MIB,
+                            err);
     for (size_t i = 0; code == CB_OK && i < loader->table->column_count; i++)
         code = cb_duck_load_cell(loader->own, cells[i].text, cells[i].size,
                                  loader->table->columns[i].type == CB_LAKE_BLOB, err);
