@@ -19,6 +19,9 @@
 
 enum { ENTRIES_AT_ONCE = 256, AHEAD_MIN = 16, ITEMS_IN_FLIGHT = 128 };
 
+/* Bytes of items in flight, where an item is handed on only when it is done. */
+#define BYTES_IN_FLIGHT (UINT64_C(1) << 30)
+
 /* What a worker must know of an item to say what was lost of it. */
 typedef struct named_item {
     uint32_t number;
@@ -38,6 +41,8 @@ typedef struct output {
     cb_lost *lost;                    /* NULL: damage is an error */
     named_item open[ITEMS_IN_FLIGHT]; /* items that wait for their jobs to end */
     size_t open_count;                /* the one that is being put is behind the last */
+    uint64_t open_bytes;
+    char stage[16]; /* first folder of the items that are open */
     uint64_t items;
     cb_pool *pool;
 } output;
@@ -185,7 +190,21 @@ static cb_code close_items(output *o, cb_error *err)
         free(o->open[i].path);
     }
     o->open_count = 0;
+    o->open_bytes = 0;
     return code;
+}
+
+/* Before the first item of the next folder: what was before must be done. */
+static cb_code change_stage(output *o, const cb_item *item, cb_error *err)
+{
+    size_t length = strcspn(item->path, "/");
+
+    if (!o->target->in_stages || length >= sizeof(o->stage) ||
+        (strncmp(o->stage, item->path, length) == 0 && o->stage[length] == '\0'))
+        return CB_OK;
+    memcpy(o->stage, item->path, length);
+    o->stage[length] = '\0';
+    return close_items(o, err);
 }
 
 static cb_code queue_entry(output *o, const cb_item *item, const named_item *of, uint64_t index,
@@ -286,9 +305,12 @@ static cb_code put_entries(output *o, cb_tree *tree, const cb_item *item, const 
 
 static cb_code put_item(output *o, cb_tree *tree, const cb_item *item, cb_error *err)
 {
-    named_item *of = &o->open[o->open_count];
-    cb_code code;
+    named_item *of;
+    cb_code code = change_stage(o, item, err);
 
+    if (code != CB_OK)
+        return code;
+    of = &o->open[o->open_count];
     *of = (named_item){
         .kind = item->kind, .head_bytes = item->head_bytes, .chunk_bytes = item->chunk_bytes};
     if (o->lost != NULL) {
@@ -296,14 +318,22 @@ static cb_code put_item(output *o, cb_tree *tree, const cb_item *item, cb_error 
         if (of->path == NULL)
             return cb_fail_memory(err, strlen(item->path));
     }
-    o->open_count++;
     code = cb_target_item(o->target, item, &of->number, err);
+    if (code == CB_OK && of->number == CB_TARGET_SKIP) {
+        free(of->path);
+        return CB_OK;
+    }
+    o->open_count++;
+    o->open_bytes += item->size_bytes;
     if (code == CB_OK)
         code = put_entries(o, tree, item, of, err);
     if (code != CB_OK)
         return code;
     o->items++;
-    return o->open_count == ITEMS_IN_FLIGHT ? close_items(o, err) : CB_OK;
+    return o->open_count == ITEMS_IN_FLIGHT ||
+                   (o->target->in_stages && o->open_bytes > BYTES_IN_FLIGHT)
+               ? close_items(o, err)
+               : CB_OK;
 }
 
 /* A part of the item table is lost, and with it the names of what stood in it. */

@@ -4,9 +4,10 @@
  * A plain DuckDB file may stand in for the backup: it is then copied hot, with the same care for
  * what is at the target.
  */
-#include "command/command_internal.h"
+#include "command/restore_internal.h"
 
 #include "source/duckdb/duckdb.h"
+#include "source/ducklake/ducklake.h"
 #include "storage/place.h"
 
 #include <stdlib.h>
@@ -17,92 +18,35 @@ typedef struct owned_restore {
     cb_arena arena;
 } owned_restore;
 
-/* ---- which backup ------------------------------------------------------------------------ */
-
-static cb_code none_before(const char *name, int64_t time_us, int64_t oldest_us, cb_error *err)
-{
-    char wanted[CB_TIME_TEXT_MAX];
-    char oldest[CB_TIME_TEXT_MAX];
-
-    cb_fail(err, CB_NOT_FOUND, "there is no backup of '%s' from %s or before", name,
-            cb_format_rfc3339(time_us, wanted));
-    cb_hint(err, "The oldest one is from %s.", cb_format_rfc3339(oldest_us, oldest));
-    err->in_repository = true;
-    return err->code;
-}
-
-/* The newest by its point, not by its number: a clock may have jumped back between two. */
-static cb_code choose_by_time(cb_repo *repo, const char *name, int64_t time_us,
-                              cb_manifest_ref *ref, cb_manifest **out, cb_error *err)
-{
-    CB_CLEANUP(cb_free_cleanup) cb_manifest_ref *refs = NULL;
-    int64_t oldest_us = INT64_MAX;
-    size_t count;
-    cb_code code;
-
-    *out = NULL;
-    code = cb_manifest_list(repo, name, &refs, &count, err);
-    if (code != CB_OK)
-        return code;
-    if (count == 0) /* says which names there are */
-        return cb_manifest_find(repo, name, ref, err);
-    for (size_t i = 0; i < count; i++) {
-        cb_manifest *manifest;
-
-        code = cb_manifest_load(repo, &refs[i], &manifest, err);
-        if (code == CB_NOT_FOUND) { /* expired a moment ago */
-            cb_error_clear(err);
-            continue;
-        }
-        if (code != CB_OK) {
-            cb_manifest_free(*out);
-            *out = NULL;
-            return code;
-        }
-        if (manifest->point_us < oldest_us)
-            oldest_us = manifest->point_us;
-        if (manifest->point_us > time_us ||
-            (*out != NULL && manifest->point_us < (*out)->point_us)) {
-            cb_manifest_free(manifest);
-            continue;
-        }
-        cb_manifest_free(*out);
-        *out = manifest;
-        *ref = refs[i];
-    }
-    return *out != NULL ? CB_OK : none_before(name, time_us, oldest_us, err);
-}
-
-static cb_code choose(cb_repo *repo, const cb_restore_request *request, cb_manifest_ref *ref,
-                      cb_manifest **out, cb_error *err)
-{
-    if (!request->has_time)
-        return cb_command_find(repo, request->backup, ref, out, err);
-    if (strchr(request->backup, '@') != NULL) {
-        cb_fail(err, CB_USAGE, "'%s' names a label, and --time chooses one", request->backup);
-        cb_hint(err, "Give the name alone with --time.");
-        return err->code;
-    }
-    return choose_by_time(repo, request->backup, request->time_us, ref, out, err);
-}
-
 /* ---- writing it -------------------------------------------------------------------------- */
 
 static cb_code open_target(cb_ctx *ctx, const cb_restore_request *request, const cb_engine *engine,
-                           cb_bytes state, uint64_t total_bytes, cb_target **out, cb_error *err)
+                           const cb_restore_choice *choice /* NULL: a plain file */,
+                           uint64_t total_bytes, cb_target **out, cb_error *err)
 {
     cb_target_options options = {
         .delta = request->delta,
         .force = request->force,
         .delete_extra = request->delete_extra,
         .mend = request->mend,
-        .state = state,
+        .salvage = request->salvage,
         .total_bytes = total_bytes,
+        .lake = &request->lake,
     };
+    char lists[CB_PATH_MAX];
     const char *path;
     cb_code code;
 
+    if (choice != NULL) {
+        options.state = choice->manifest->state;
+        options.has_lake_time = choice->cut_by_time;
+        options.lake_time_us = request->time_us;
+    }
     code = cb_engine_path(engine, request->target, &path, err);
+    if (code == CB_OK && engine == &cb_ducklake_engine) {
+        code = cb_data_folder(lists, err);
+        options.lost_list = lists;
+    }
     if (code == CB_OK)
         code = engine->target(ctx, path, &options, out, err);
     if (code == CB_OK)
@@ -110,11 +54,26 @@ static cb_code open_target(cb_ctx *ctx, const cb_restore_request *request, const
     return code;
 }
 
-/* Read what was restored once more, as its engine would: every checksum that it has of its own. */
-static cb_code look_at(cb_ctx *ctx, const cb_engine *engine, const char *path, bool was_damaged,
-                       cb_error *err)
+/* What only the target of a lake can tell. */
+static cb_code note_lake(cb_target *target, cb_lake_options *lake, owned_restore *result,
+                         cb_error *err)
 {
-    cb_check_report report = {0};
+    cb_lake_target_report report;
+    cb_code code;
+
+    cb_lake_target_facts(target, &report);
+    result->public.orphan_count = report.lost_count;
+    code = cb_arena_text(&result->arena, report.lost_list, &result->public.orphan_list, err);
+    if (code == CB_OK)
+        code = cb_arena_text(&result->arena, report.metadata_schema, &lake->metadata_schema, err);
+    return code;
+}
+
+/* Read what was restored once more, as its engine would: every checksum that it has of its own. */
+static cb_code look_at(cb_ctx *ctx, const cb_engine *engine, const char *path,
+                       const cb_lake_options *lake, bool was_damaged, cb_error *err)
+{
+    cb_check_report report = {.lake = lake};
     cb_code code;
 
     cb_event_text(ctx, CB_EVENT_PHASE, "checking what was restored");
@@ -154,11 +113,14 @@ static cb_code fill_target(cb_ctx *ctx, const cb_restore_request *request, cb_re
                            cb_lost *lost, owned_restore *result, cb_error *err)
 {
     cb_output_counts counts = {0};
+    cb_lake_options lake = request->lake;
+    bool is_lake = engine == &cb_ducklake_engine;
+    const char *path = target->path;
     cb_code code;
 
     cb_event_text(ctx, CB_EVENT_PHASE, "restoring");
-    code = cb_output(ctx, repo, manifest, target, request->delta, request->salvage ? lost : NULL,
-                     &counts, err);
+    code = cb_output(ctx, repo, manifest, target, request->delta || target->in_place,
+                     request->salvage ? lost : NULL, &counts, err);
     if (code == CB_CORRUPT && !request->salvage) {
         err->hint[0] = '\0';
         cb_hint(err,
@@ -169,19 +131,24 @@ static cb_code fill_target(cb_ctx *ctx, const cb_restore_request *request, cb_re
         code = cb_target_finish(target, err);
     if (code == CB_OK)
         code = cb_arena_text(&result->arena, target->path, &result->public.target, err);
+    if (code == CB_OK && is_lake) /* its own path has no password in it */
+        code = cb_engine_path(engine, request->target, &path, err);
+    if (code == CB_OK && is_lake)
+        code = note_lake(target, &lake, result, err);
     result->public.files = counts.items;
     result->public.bytes_written = counts.bytes_written;
     result->public.bytes_reused = counts.bytes_reused;
     if (code == CB_OK && !request->no_verify && lost->count == 0)
-        code = look_at(ctx, engine, target->path, manifest->damaged > 0, err);
+        code = look_at(ctx, engine, path, is_lake ? &lake : NULL, manifest->damaged > 0, err);
     return code == CB_OK && lost->count > 0
                ? list_lost(ctx, lost, manifest, target->path, result, err)
                : code;
 }
 
 static cb_code write_backup(cb_ctx *ctx, const cb_restore_request *request, cb_repo *repo,
-                            const cb_manifest *manifest, owned_restore *result, cb_error *err)
+                            const cb_restore_choice *choice, owned_restore *result, cb_error *err)
 {
+    const cb_manifest *manifest = choice->manifest;
     CB_CLEANUP(cb_target_cleanup) cb_target *target = NULL;
     CB_CLEANUP(cb_lost_free) cb_lost lost;
     const cb_engine *engine;
@@ -190,8 +157,7 @@ static cb_code write_backup(cb_ctx *ctx, const cb_restore_request *request, cb_r
     cb_lost_init(&lost);
     code = cb_engine_by_kind(manifest->kind, &engine, err);
     if (code == CB_OK)
-        code = open_target(ctx, request, engine, manifest->state, manifest->source_bytes, &target,
-                           err);
+        code = open_target(ctx, request, engine, choice, manifest->source_bytes, &target, err);
     return code == CB_OK
                ? fill_target(ctx, request, repo, manifest, engine, target, &lost, result, err)
                : code;
@@ -203,18 +169,19 @@ static cb_code from_repository(cb_ctx *ctx, const cb_restore_request *request,
     CB_CLEANUP(cb_repo_cleanup) cb_repo *repo = NULL;
     CB_CLEANUP(cb_manifest_cleanup) cb_manifest *manifest = NULL;
     cb_restore_result *r = &result->public;
-    cb_manifest_ref ref;
+    cb_restore_choice choice;
     cb_code code;
 
     code = cb_command_open(ctx, CB_OPEN_EXISTING, &repo, NULL, err);
     if (code == CB_OK)
-        code = choose(repo, request, &ref, &manifest, err);
+        code = cb_restore_choose(repo, request, &choice, err);
     if (code != CB_OK)
         return code;
+    manifest = choice.manifest;
     r->point_us = manifest->point_us;
-    code = cb_arena_text(&result->arena, ref.name, &r->name, err);
+    code = cb_arena_text(&result->arena, choice.ref.name, &r->name, err);
     if (code == CB_OK)
-        code = cb_arena_text(&result->arena, ref.label, &r->label, err);
+        code = cb_arena_text(&result->arena, choice.ref.label, &r->label, err);
     if (code == CB_OK)
         code = cb_arena_text(&result->arena, manifest->kind, &r->kind, err);
     if (code != CB_OK)
@@ -223,7 +190,7 @@ static cb_code from_repository(cb_ctx *ctx, const cb_restore_request *request,
         r->planned = true;
         return cb_arena_text(&result->arena, manifest->source, &r->target, err);
     }
-    code = write_backup(ctx, request, repo, manifest, result, err);
+    code = write_backup(ctx, request, repo, &choice, result, err);
     cb_command_condemn(ctx, repo, false);
     return code;
 }
@@ -258,7 +225,7 @@ static cb_code from_file(cb_ctx *ctx, const cb_restore_request *request, owned_r
     if (code == CB_OK)
         code = cb_source_begin(source, cb_bytes_of(NULL, 0), &unchanged, err);
     if (code == CB_OK)
-        code = open_target(ctx, request, engine, cb_bytes_of(NULL, 0),
+        code = open_target(ctx, request, engine, NULL,
                            stat(path, &at) == 0 ? (uint64_t)at.st_blocks * 512 : 0, &target, err);
     if (code == CB_OK)
         code = cb_transfer(ctx, source, target, &r->bytes_written, NULL, err);
@@ -284,7 +251,7 @@ static cb_code check_target(cb_ctx *ctx, const cb_restore_request *request, cb_e
 {
     CB_CLEANUP(cb_target_cleanup) cb_target *target = NULL;
 
-    return open_target(ctx, request, &cb_duckdb_engine, cb_bytes_of(NULL, 0), 0, &target, err);
+    return open_target(ctx, request, &cb_duckdb_engine, NULL, 0, &target, err);
 }
 
 /* With delta the file that is there stays, and is brought in line with the partial one. */

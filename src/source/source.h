@@ -135,11 +135,13 @@ typedef struct cb_target_options {
     bool force; /* replace */
     bool delete_extra;
     bool mend;
-    bool salvage;  /* go past what is not there any more (references of a lake) */
+    bool salvage;   /* go past what is not there any more (references of a lake) */
     bool unsynced;  /* a whole restore to a name that nobody believes: the caller syncs the files */
     cb_bytes state; /* of the manifest */
     uint64_t total_bytes;        /* for the check of free space */
     const cb_lake_options *lake; /* borrowed; NULL: none given */
+    bool has_lake_time;          /* lake: as of its newest snapshot that is not after the next */
+    int64_t lake_time_us;
     const char *lost_list; /* a folder for the list (source/ducklake/lost_list.h) of files that a
                               replaced lake named; NULL */
 } cb_target_options;

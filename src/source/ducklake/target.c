@@ -420,7 +420,9 @@ cb_code cb_lake_target_new(cb_ctx *ctx, const char *path, const cb_target_option
     t->was.snapshot = -1;
     t->folder.lock = t->spool.lock = -1;
     pthread_mutex_init(&t->lock, NULL);
-    code = parse_state(t, options->state, err);
+    code = cb_arena_text(&t->arena, options->lost_list, &t->options.lost_list, err);
+    if (code == CB_OK)
+        code = parse_state(t, options->state, err);
     if (code == CB_OK)
         code = parse_address(t, path, err);
     if (code != CB_OK) {

@@ -9,6 +9,7 @@
 #include "source/ducklake/target_internal.h"
 
 #include "base/text.h"
+#include "base/time.h"
 #include "source/ducklake/catalog_internal.h"
 
 #include <stdio.h>
@@ -189,6 +190,54 @@ static cb_code read_stored_path(cb_lake_target *t, cb_lake_db *db, const cb_lake
     return cb_lake_db_text(db, sql, &t->arena, out, err);
 }
 
+typedef struct newest {
+    int64_t time_us;    /* not after this */
+    int64_t id, its_us; /* id -1: none yet */
+} newest;
+
+static cb_code look_at_snapshot(void *arg, const cb_lake_cell *cells, size_t count, cb_error *err)
+{
+    newest *seen = arg;
+    int64_t id, us;
+    cb_code code;
+
+    (void)count;
+    if (cells[0].text == NULL || cells[1].text == NULL)
+        return cb_fail(err, CB_CORRUPT, "a snapshot of the catalog has no id or no time");
+    code = cb_parse_i64(cells[0].text, &id, err);
+    if (code == CB_OK)
+        code = cb_lake_time_parse(cells[1].text, &us, err);
+    if (code == CB_OK && us <= seen->time_us && id > seen->id) {
+        seen->id = id;
+        seen->its_us = us;
+    }
+    return code;
+}
+
+/* The state at a time is that of the last commit before it. */
+static cb_code resolve_time(cb_lake_target *t, cb_lake_db *db, cb_error *err)
+{
+    newest seen = {.time_us = t->options.lake_time_us, .id = -1};
+    char wanted[CB_TIME_TEXT_MAX];
+    char found[CB_TIME_TEXT_MAX];
+    cb_code code;
+
+    if (!t->options.has_lake_time)
+        return CB_OK;
+    code = cb_lake_db_query(db, "SELECT snapshot_id, snapshot_time FROM {snapshot}",
+                            look_at_snapshot, &seen, err);
+    if (code != CB_OK)
+        return code;
+    cb_format_rfc3339(seen.time_us, wanted);
+    if (seen.id < 0)
+        return cb_fail(err, CB_NOT_FOUND, "the catalog has no snapshot from %s or before", wanted);
+    cb_event_text(t->ctx, CB_EVENT_INFO, "at %s the newest snapshot was %lld, of %s", wanted,
+                  (long long)seen.id, cb_format_rfc3339(seen.its_us, found));
+    t->lake.has_snapshot = true;
+    t->lake.snapshot = seen.id;
+    return CB_OK;
+}
+
 /* Cut the copy, and remember which files it names then. Applied again when it is published, which
    changes nothing any more. */
 static cb_code choose_files(cb_lake_target *t, cb_lake_db *db, const cb_lake_schema *schema,
@@ -196,16 +245,15 @@ static cb_code choose_files(cb_lake_target *t, cb_lake_db *db, const cb_lake_sch
 {
     CB_CLEANUP(cb_arena_free) cb_arena arena = {0};
     CB_CLEANUP(cb_lake_schema_free) cb_lake_schema after = {0};
-    cb_lake_changes changes = {
-        .cut = t->lake.has_snapshot,
-        .snapshot = t->lake.snapshot,
-        .tables = t->lake.tables,
-        .table_count = t->lake.table_count,
-    };
+    cb_lake_changes changes = {.tables = t->lake.tables, .table_count = t->lake.table_count};
     cb_lake_changed changed;
     cb_lake_info info = {0};
-    cb_code code = cb_lake_change(db, schema, &changes, &changed, err);
+    cb_code code = resolve_time(t, db, err);
 
+    changes.cut = t->lake.has_snapshot;
+    changes.snapshot = t->lake.snapshot;
+    if (code == CB_OK)
+        code = cb_lake_change(db, schema, &changes, &changed, err);
     if (code == CB_OK)
         code = cb_lake_schema_read(db, &after, err);
     if (code == CB_OK)
@@ -231,7 +279,7 @@ static cb_code read_copy(cb_lake_target *t, const char **stored, cb_error *err)
 {
     CB_CLEANUP(cb_lake_schema_free) cb_lake_schema schema = {0};
     CB_CLEANUP(cb_lake_db_cleanup) cb_lake_db *db = NULL;
-    bool choose = t->lake.has_snapshot || t->lake.table_count > 0;
+    bool choose = t->lake.has_snapshot || t->options.has_lake_time || t->lake.table_count > 0;
     cb_lake_changes changes;
     cb_code code;
 
