@@ -392,7 +392,8 @@ static cb_code find_base(const cb_lake_address *home, const char *stored, cb_are
     if (home->kind == CB_LAKE_POSTGRES)
         return cb_arena_text(arena, here, out, err);
     code = folder_of(home, arena, out, err);
-    if (code == CB_OK && stored[0] != '/' && !is_there(*out, stored) && is_there(here, stored))
+    if (code == CB_OK && stored[0] != '\0' && stored[0] != '/' && !is_there(*out, stored) &&
+        is_there(here, stored))
         code = cb_arena_text(arena, here, out, err);
     return code;
 }
