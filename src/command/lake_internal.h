@@ -28,6 +28,25 @@ typedef struct cb_lake_backups {
 CB_MUST_USE cb_code cb_lake_backups_look(cb_ctx *ctx, const char *name, cb_lake_backups *out,
                                          cb_error *err);
 
+/* ---- lake_catalog.c ----------------------------------------------------------------------- */
+
+/* What the manifest of a lake's backup says of its catalog. Strings in the arena given. */
+typedef struct cb_lake_kept {
+    cb_lake_kind kind;
+    const char *schema, *data_path, *version;
+    int64_t snapshot;
+} cb_lake_kept;
+/* Errors: CB_UNSUPPORTED when it is no backup of a lake. */
+CB_MUST_USE cb_code cb_lake_kept_read(const cb_manifest *manifest, cb_arena *arena,
+                                      cb_lake_kept *out, cb_error *err);
+/*
+ * Bring the catalog alone back from a backup, as the private copy of freeze.h in the empty folder,
+ * every chunk checked; then open it and count the rows of every table. CB_CORRUPT when it is not
+ * of the version and snapshot that the manifest says.
+ */
+CB_MUST_USE cb_code cb_lake_read_back(cb_ctx *ctx, cb_repo *repo, const cb_manifest *manifest,
+                                      const cb_lake_kept *kept, const char *folder, cb_error *err);
+
 /* ---- lake_interval.c ---------------------------------------------------------------------- */
 
 /* An INTERVAL as DuckDB's options write it: "7 days", "1 week 12 hours", "36h", "01:30:00". A month
