@@ -135,13 +135,20 @@ static cb_code write_begin(dump *d, cb_error *err)
                              "SET LOCAL client_encoding = 'UTF8';\n"
                              "SET LOCAL standard_conforming_strings = on;\n"
                              "SET LOCAL datestyle = 'ISO, MDY';\n"
-                             "SET LOCAL intervalstyle = 'postgres';\n"
-                             "SET LOCAL search_path = pg_catalog;\n");
+                             "SET LOCAL intervalstyle = 'postgres';\n");
     else
         code = cb_buf_format(out, err, ".bail on\nBEGIN;\n");
-    if (code != CB_OK || d->address->schema_is_default)
+    if (code == CB_OK && !d->address->schema_is_default) {
+        code = cb_buf_format(out, err, "CREATE SCHEMA IF NOT EXISTS ");
+        if (code == CB_OK)
+            code = cb_lake_quote_name(out, d->address->schema, err);
+        if (code == CB_OK)
+            code = cb_buf_append(out, ";\n", 2, err);
+    }
+    if (code != CB_OK || d->kind != CB_LAKE_POSTGRES)
         return code;
-    code = cb_buf_format(out, err, "CREATE SCHEMA IF NOT EXISTS ");
+    /* PostgreSQL leaves a schema out of an index's statement when it is on the search path. */
+    code = cb_buf_format(out, err, "SET LOCAL search_path = ");
     if (code == CB_OK)
         code = cb_lake_quote_name(out, d->address->schema, err);
     return code == CB_OK ? cb_buf_append(out, ";\n", 2, err) : code;
