@@ -33,6 +33,16 @@ static void free_dump(cb_lake_dump_result **result)
     cb_lake_dump_result_free(*result);
 }
 
+static void free_migrate(cb_lake_migrate_result **result)
+{
+    cb_lake_migrate_result_free(*result);
+}
+
+static void free_rollback(cb_lake_rollback_result **result)
+{
+    cb_lake_rollback_result_free(*result);
+}
+
 /* The n-th word behind the verb. */
 static const char *operand(const cb_door *door, size_t n)
 {
@@ -151,6 +161,54 @@ static cb_code undump(cb_door *door, const cb_lake_options *lake, cb_error *err)
 
 /* ---- migrate, guard, rollback ------------------------------------------------------------- */
 
+static cb_code migrate_or_guard(cb_door *door, const cb_lake_options *lake, bool is_guard,
+                                cb_error *err)
+{
+    CB_CLEANUP(free_migrate) cb_lake_migrate_result *result = NULL;
+    cb_lake_migrate_request request = {
+        .lake = operand(door, 0),
+        .options = *lake,
+        .name = text(door, CB_OPT_NAME),
+        .to = text(door, CB_OPT_TO),
+        .dump_dir = text(door, CB_OPT_DUMP_DIR),
+        .guard = is_guard,
+    };
+    cb_code code = cb_door_open(door, err);
+
+    if (code == CB_OK)
+        code = cb_lake_migrate(door->ctx, &request, &result, err);
+    if (code != CB_OK)
+        return code;
+    if (is_guard && result->needed)
+        door->exit_code = CB_EXIT_MIGRATION;
+    return door->json
+               ? cb_json_lake_migrate(result, &door->object, err)
+               : cb_render_lake_migrate(result, (const char *)door->paste.data, &door->out, err);
+}
+
+static cb_code migrate(cb_door *door, const cb_lake_options *lake, cb_error *err)
+{
+    return migrate_or_guard(door, lake, false, err);
+}
+
+static cb_code guard(cb_door *door, const cb_lake_options *lake, cb_error *err)
+{
+    return migrate_or_guard(door, lake, true, err);
+}
+
+static cb_code rollback(cb_door *door, const cb_lake_options *lake, cb_error *err)
+{
+    CB_CLEANUP(free_rollback) cb_lake_rollback_result *result = NULL;
+    cb_code code = cb_door_open(door, err);
+
+    if (code == CB_OK)
+        code = cb_lake_rollback(door->ctx, operand(door, 0), operand(door, 1), lake, &result, err);
+    if (code != CB_OK)
+        return code;
+    return door->json ? cb_json_lake_rollback(result, &door->object, err)
+                      : cb_render_lake_rollback(result, &door->out, err);
+}
+
 /* ---- all of it ---------------------------------------------------------------------------- */
 
 enum { OPTIONS_MAX = 8 };
@@ -166,8 +224,8 @@ typedef struct lake_verb {
 enum { STATUS, REPOINT, ORPHANS, ADOPT, MIGRATE, GUARD, ROLLBACK, DUMP, UNDUMP };
 
 static const cb_word words[] = {
-    {"status", STATUS}, {"repoint", REPOINT}, {"orphans", ORPHANS},
-    {"dump", DUMP},     {"undump", UNDUMP},
+    {"status", STATUS}, {"repoint", REPOINT},   {"orphans", ORPHANS}, {"migrate", MIGRATE},
+    {"guard", GUARD},   {"rollback", ROLLBACK}, {"dump", DUMP},       {"undump", UNDUMP},
 };
 
 static const lake_verb verbs[] = {
@@ -178,6 +236,19 @@ static const lake_verb verbs[] = {
                  repoint,
                  {CB_OPT_DATA_PATH, CB_OPT_ABSOLUTE, CB_OPT_DRY_RUN}},
     [ORPHANS] = {"LAKE", 1, 1, orphans, {CB_OPT_DATA_PATH}},
+    [MIGRATE] = {"LAKE [--to VERSION] [--dump-dir DIR]",
+                 1,
+                 1,
+                 migrate,
+                 {CB_OPT_DATA_PATH, CB_OPT_TO, CB_OPT_DUMP_DIR, CB_OPT_NAME,
+                  CB_OPT_ALLOW_UNENCRYPTED_KEYS}},
+    [GUARD] = {"LAKE [--to VERSION] [--dump-dir DIR]",
+               1,
+               1,
+               guard,
+               {CB_OPT_DATA_PATH, CB_OPT_TO, CB_OPT_DUMP_DIR, CB_OPT_NAME,
+                CB_OPT_ALLOW_UNENCRYPTED_KEYS}},
+    [ROLLBACK] = {"NAME [LAKE]", 1, 2, rollback, {0}},
     [DUMP] = {"LAKE [FILE] [--dump-dir DIR]", 1, 2, dump, {CB_OPT_DUMP_DIR}},
     [UNDUMP] = {"FILE LAKE [--force]", 2, 2, undump, {CB_OPT_FORCE}},
 };
