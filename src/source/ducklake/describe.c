@@ -10,7 +10,7 @@
 /* ---- attrs ---------------------------------------------------------------------------------- */
 
 cb_code cb_lake_put_attrs(cb_lake_source *s, const cb_ledger_entry *entry, uint64_t size,
-                          bool is_damaged, cb_error *err)
+                          bool is_damaged, const cb_lake_reference *reference, cb_error *err)
 {
     cb_code code = CB_OK;
 
@@ -19,6 +19,12 @@ cb_code cb_lake_put_attrs(cb_lake_source *s, const cb_ledger_entry *entry, uint6
         code = cb_field_put_u64(&s->attrs, CB_LAKE_ATTR_KIND, (uint64_t)entry->kind, err);
     if (code == CB_OK)
         code = cb_field_put_u64(&s->attrs, CB_LAKE_ATTR_SIZE, size, err);
+    if (code == CB_OK && reference != NULL)
+        code = cb_field_put_u64(&s->attrs, CB_LAKE_ATTR_REFERENCE, 1, err);
+    if (code == CB_OK && reference != NULL)
+        code = cb_field_put_text(&s->attrs, CB_LAKE_ATTR_VERSION, reference->version, err);
+    if (code == CB_OK && reference != NULL)
+        code = cb_field_put_text(&s->attrs, CB_LAKE_ATTR_URL, reference->url, err);
     if (code == CB_OK && is_damaged)
         code = cb_field_put_u64(&s->attrs, CB_LAKE_ATTR_DAMAGED, 1, err);
     return code;
@@ -139,7 +145,7 @@ cb_code cb_lake_describe(cb_lake_source *s, cb_source_facts *out, cb_error *err)
         .passes = s->restarts + 1,
         .confirmed = s->frozen.confirmed,
         .commits_in_log = s->frozen.commits_in_log,
-        .damaged = s->damaged_files + atomic_load(&s->misshaped),
+        .damaged = s->damaged_files + s->absent + atomic_load(&s->misshaped),
         .state = cb_buf_bytes(&s->state),
         .facts = s->facts,
         .fact_count = s->fact_count,

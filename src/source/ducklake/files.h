@@ -31,6 +31,11 @@ CB_MUST_USE cb_code cb_lake_files_size(cb_lake_files *files, const char *url, ui
 CB_MUST_USE cb_code cb_lake_files_list(cb_lake_files *files, const char *data_path,
                                        const char *prefix, cb_ledger *ledger, cb_ledger_set set,
                                        cb_error *err);
+/* The same; in a store that keeps versions each entry's `checksum` is the id of the version that
+   reads see. Errors: CB_DENIED also where objects may be listed, and their versions may not. */
+CB_MUST_USE cb_code cb_lake_files_list_versions(cb_lake_files *files, const char *data_path,
+                                                const char *prefix, cb_ledger *ledger,
+                                                cb_ledger_set set, cb_error *err);
 /*
  * Put the local file `from` at `url`, whole or not at all: a synced rename, an upload with its
  * checksum confirmed. Folders are made. `from` may be taken away by it (renamed) when `may_move`.

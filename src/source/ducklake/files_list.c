@@ -20,6 +20,8 @@ typedef struct listing {
     const char *prefix;
     cb_ledger *ledger;
     cb_ledger_set set;
+    bool with_versions;
+    const char *version; /* of the object in hand */
     cb_buf url, item;
 } listing;
 
@@ -46,7 +48,7 @@ static cb_code add_found(listing *l, uint64_t size, int64_t modified_us, cb_erro
                              .footer_bytes = -1,
                              .records = -1,
                              .modified_us = modified_us,
-                             .checksum = ""};
+                             .checksum = l->version != NULL ? l->version : ""};
     cb_code code = cb_lake_terminate(&l->url, err);
 
     l->item.size = 0;
@@ -81,6 +83,18 @@ static cb_code add_object(void *arg, const cb_object *object, cb_error *err)
     return code == CB_OK ? add_found(l, object->size_bytes, object->modified_us, err) : code;
 }
 
+/* "null" is S3's name for what was put before the bucket kept versions. */
+static cb_code add_version(void *arg, const cb_version *version, cb_error *err)
+{
+    const bucket_listing *b = arg;
+    cb_object object = {version->key, version->size_bytes, version->modified_us};
+
+    if (!version->is_latest || version->is_removal)
+        return CB_OK;
+    b->list->version = strcmp(version->id, "null") != 0 ? version->id : "";
+    return add_object(arg, &object, err);
+}
+
 static cb_code list_bucket(listing *l, cb_error *err)
 {
     bucket_listing b = {.list = l};
@@ -94,7 +108,10 @@ static cb_code list_bucket(listing *l, cb_error *err)
     if (code == CB_OK && (l->url.size == 0 || l->url.data[l->url.size - 1] != '/'))
         code = cb_buf_u8(&l->url, '/', err);
     b.root = l->url.size;
-    return code == CB_OK ? cb_store_list(store, key, add_object, &b, err) : code;
+    if (code != CB_OK)
+        return code;
+    return l->with_versions ? cb_store_versions(store, key, add_version, &b, err)
+                            : cb_store_list(store, key, add_object, &b, err);
 }
 
 /* ---- folders -------------------------------------------------------------------------------- */
@@ -200,12 +217,28 @@ static cb_code list_folder(listing *l, cb_error *err)
     return code == CB_OK ? walk(l, AT_FDCWD, root, 0, err) : code;
 }
 
+static cb_code list(cb_lake_files *files, const char *data_path, const char *prefix,
+                    cb_ledger *ledger, cb_ledger_set set, bool with_versions, cb_error *err)
+{
+    CB_CLEANUP(listing_free)
+    listing l = {.files = files,
+                 .data_path = data_path,
+                 .prefix = prefix,
+                 .ledger = ledger,
+                 .set = set,
+                 .with_versions = with_versions};
+
+    return cb_lake_url_is_remote(prefix) ? list_bucket(&l, err) : list_folder(&l, err);
+}
+
 cb_code cb_lake_files_list(cb_lake_files *files, const char *data_path, const char *prefix,
                            cb_ledger *ledger, cb_ledger_set set, cb_error *err)
 {
-    CB_CLEANUP(listing_free)
-    listing l = {
-        .files = files, .data_path = data_path, .prefix = prefix, .ledger = ledger, .set = set};
+    return list(files, data_path, prefix, ledger, set, false, err);
+}
 
-    return cb_lake_url_is_remote(prefix) ? list_bucket(&l, err) : list_folder(&l, err);
+cb_code cb_lake_files_list_versions(cb_lake_files *files, const char *data_path, const char *prefix,
+                                    cb_ledger *ledger, cb_ledger_set set, cb_error *err)
+{
+    return list(files, data_path, prefix, ledger, set, true, err);
 }

@@ -310,8 +310,9 @@ static cb_code take_stock(cb_lake_source *s, uint64_t *suspects, cb_error *err)
     if (code == CB_OK)
         code = cb_ledger_count(s->ledger, CB_LEDGER_NAMED, &s->named_files, &s->named_bytes, err);
     if (code == CB_OK && s->named_files > 0)
-        code = cb_lake_files_list(s->files, s->info.data_path, s->info.data_path, s->ledger,
-                                  CB_LEDGER_FOUND, err);
+        code = cb_lake_list_storage(s, err);
+    if (code == CB_OK && s->named_files > 0)
+        code = cb_lake_list_replica(s, err);
     if (code == CB_OK)
         code = cb_ledger_compare(s->ledger, CB_LEDGER_NAMED, CB_LEDGER_FOUND, compare, &c, err);
     *suspects = c.suspects;
@@ -339,10 +340,11 @@ static void begin_steps(cb_lake_source *s)
     s->segment = 0;
     s->is_in_item = false;
     s->catalog_bytes = s->file_count = s->file_bytes = 0;
-    s->left_bytes = s->named_bytes;
+    s->left_bytes = s->lake.data == CB_LAKE_DATA_COPY ? s->named_bytes : 0;
     s->item_count = s->read_count = 0;
     cb_ledger_cursor_close(s->cursor);
     s->cursor = NULL;
+    cb_lake_rewind_references(s);
     atomic_store(&s->is_moved, false);
 }
 

@@ -136,7 +136,8 @@ static cb_code take_entry(cb_lake_source *s, const cb_ledger_entry *entry, bool 
     bool is_there = true;
     cb_code code = CB_OK;
 
-    if (entry->kind == CB_LAKE_FILE_SCHEDULED && s->leave_scheduled)
+    if (entry->kind == CB_LAKE_FILE_SCHEDULED &&
+        (s->leave_scheduled || s->lake.data != CB_LAKE_DATA_COPY))
         return CB_OK;
     if (entry->size_bytes < 0)
         code = size_in_storage(s, entry, &is_there, &size, err);
@@ -147,19 +148,25 @@ static cb_code take_entry(cb_lake_source *s, const cb_ledger_entry *entry, bool 
         code = put_text(&s->path, err, entry->item);
     if (code == CB_OK)
         code = put_text(&s->from, err, entry->url);
-    if (code == CB_OK)
-        code = cb_lake_put_attrs(s, entry, size, false, err);
     if (code != CB_OK)
         return code;
     *found = true;
     s->kind = entry->kind;
     s->is_catalog = false;
     s->is_checked = entry->kind != CB_LAKE_FILE_SCHEDULED && !s->is_damaged;
-    s->item = (cb_item){.kind = CB_ITEM_FILE, .chunk_bytes = CB_CHUNK_BYTES_MAX};
     s->file_count++;
     s->file_bytes += size;
+    s->item = (cb_item){.kind = CB_ITEM_FILE, .chunk_bytes = CB_CHUNK_BYTES_MAX};
+    if (cb_lake_is_reference(s, entry)) {
+        code = cb_lake_refer(s, entry, size, s->is_damaged, err);
+        s->item.kind = CB_ITEM_OTHER;
+        s->is_damaged = false;
+        size = 0;
+    } else {
+        code = cb_lake_put_attrs(s, entry, size, false, NULL, err);
+    }
     open_item(s, size);
-    return CB_OK;
+    return code;
 }
 
 static cb_code next_file(cb_lake_source *s, bool *found, cb_error *err)
@@ -185,7 +192,7 @@ static cb_code next_file(cb_lake_source *s, bool *found, cb_error *err)
 static cb_code declare_damaged(cb_lake_source *s, cb_step *step, cb_error *err)
 {
     cb_ledger_entry entry = {.kind = s->kind, .url = (const char *)s->from.data};
-    cb_code code = cb_lake_put_attrs(s, &entry, s->there, true, err);
+    cb_code code = cb_lake_put_attrs(s, &entry, s->there, true, NULL, err);
 
     s->is_damaged = false; /* is seen to */
     s->item.size_bytes = s->there;
@@ -250,7 +257,7 @@ static cb_code judge(cb_lake_source *s, cb_step *step, cb_error *err)
     if (!atomic_load(&s->is_moved)) {
         s->phase = CB_LAKE_PHASE_END;
         step->kind = CB_STEP_END;
-        return CB_OK;
+        return cb_lake_judge_references(s, err);
     }
     if (s->restarts >= CB_LAKE_RESTARTS) {
         cb_fail(err, CB_BUSY,
@@ -325,6 +332,8 @@ static cb_code take(cb_source *source, const cb_item *parent, bool *reuse, cb_er
     *reuse = !s->is_catalog && parent != NULL && s->item.kind == parent->kind &&
              cb_lake_is_whole(parent, s->item.size_bytes);
     s->is_reused = *reuse;
+    if (s->item.kind == CB_ITEM_OTHER && parent != NULL)
+        cb_lake_compare_reference(s, parent);
     if (*reuse && s->is_damaged)
         cb_event_text(s->ctx, CB_EVENT_WARNING,
                       "'%s': the backup before has it whole, and so has "
@@ -455,9 +464,13 @@ static cb_code end(cb_source *source, cb_source_facts *out, cb_error *err)
 {
     cb_lake_source *s = of(source);
 
+    uint64_t requests = cb_lake_files_requests(s->files);
+
+    if (s->replica_files != NULL)
+        requests += cb_lake_files_requests(s->replica_files);
     cb_event_text(s->ctx, CB_EVENT_INFO, "read %llu new files of %llu; %llu requests",
                   (unsigned long long)s->read_count, (unsigned long long)s->file_count,
-                  (unsigned long long)cb_lake_files_requests(s->files));
+                  (unsigned long long)requests);
     return cb_lake_describe(s, out, err);
 }
 
@@ -469,7 +482,9 @@ static void free_source(cb_source *source)
     cb_ledger_cursor_close(s->cursor);
     cb_ledger_close(s->ledger);
     cb_lake_files_close(s->files);
-    cb_lake_files_close(s->replica);
+    cb_lake_rewind_references(s);
+    cb_ledger_close(s->replica);
+    cb_lake_files_close(s->replica_files);
     cb_lake_drop_round(s);
     cb_lake_scratch_free(&s->home);
     cb_buf_free(&s->path);
@@ -510,6 +525,9 @@ static cb_code refuse_options(const cb_source_options *options, cb_error *err)
         return cb_fail(err, CB_UNSUPPORTED,
                        "a lake is not read from a snapshot of a disk: its catalog and its files "
                        "lie in different places");
+    if (options->lake != NULL && options->lake->data == CB_LAKE_DATA_REPLICA &&
+        options->lake->replica == NULL)
+        return cb_fail(err, CB_USAGE, "where is the replica of the lake's files?");
     return CB_OK;
 }
 

@@ -1,6 +1,6 @@
 /*
  * source_internal.h - the read half of a lake, shared by source.c (the steps), inventory.c (what
- * is to be copied) and describe.c (what is said of it).
+ * is to be copied), references.c (what is not) and describe.c (what is said of it).
  */
 #ifndef CB_SOURCE_DUCKLAKE_SOURCE_INTERNAL_H
 #define CB_SOURCE_DUCKLAKE_SOURCE_INTERNAL_H
@@ -62,8 +62,15 @@ typedef struct cb_lake_source {
     size_t part_count;
 
     cb_lake_files *files;
-    cb_lake_files *replica;
     cb_ledger *ledger;
+    /* With references: what was found where they lead to, in step with the files. */
+    cb_lake_files *replica_files;
+    cb_ledger *replica; /* its set FOUND */
+    cb_ledger_cursor *beside;
+    cb_ledger_entry beside_entry; /* valid while has_beside */
+    bool has_beside, is_beside_open;
+    uint64_t absent; /* from the replica */
+    char first_absent[512];
     uint64_t named_files, named_bytes;
     uint64_t damaged_files; /* of this table of items */
     char first_damage[512];
@@ -107,9 +114,26 @@ CB_MUST_USE cb_code cb_lake_damage_of(cb_lake_source *s, const cb_ledger_entry *
                                       bool *is_damaged, uint64_t *there, cb_error *err);
 void cb_lake_drop_round(cb_lake_source *s);
 
+/* references.c: files that are told of and not copied. */
+CB_MUST_USE cb_code cb_lake_list_storage(cb_lake_source *s, cb_error *err);
+CB_MUST_USE cb_code cb_lake_list_replica(cb_lake_source *s, cb_error *err);
+bool cb_lake_is_reference(const cb_lake_source *s, const cb_ledger_entry *entry);
+/* Item and attrs of the entry; *is_damaged: as it was found, or the replica has not got it. */
+CB_MUST_USE cb_code cb_lake_refer(cb_lake_source *s, const cb_ledger_entry *entry, uint64_t size,
+                                  bool is_damaged, cb_error *err);
+void cb_lake_compare_reference(cb_lake_source *s, const cb_item *parent);
+/* All that is referred to must be there. */
+CB_MUST_USE cb_code cb_lake_judge_references(cb_lake_source *s, cb_error *err);
+void cb_lake_rewind_references(cb_lake_source *s);
+
 /* describe.c */
+typedef struct cb_lake_reference {
+    const char *version, *url; /* NULL version: the store keeps none */
+} cb_lake_reference;
+/* `reference` NULL: the bytes are here. */
 CB_MUST_USE cb_code cb_lake_put_attrs(cb_lake_source *s, const cb_ledger_entry *entry,
-                                      uint64_t size, bool is_damaged, cb_error *err);
+                                      uint64_t size, bool is_damaged,
+                                      const cb_lake_reference *reference, cb_error *err);
 CB_MUST_USE cb_code cb_lake_describe(cb_lake_source *s, cb_source_facts *out, cb_error *err);
 /* Has the parent the file's bytes, all of them? */
 bool cb_lake_is_whole(const cb_item *parent, uint64_t size);

@@ -5,6 +5,7 @@
 #include "source/ducklake/ducklake.h"
 
 #include "base/file.h"
+#include "codec/field.h"
 
 #include "pipe_source.h"
 #include "temp.h"
@@ -497,6 +498,115 @@ static void another_data_path_by_hand(void **state)
     drop_lake(l);
 }
 
+/* ---- references ------------------------------------------------------------------------------ */
+
+static uint64_t attr_number(const test_item *item, uint32_t tag)
+{
+    cb_field_reader reader = {item->item.attrs};
+    cb_field field;
+    cb_error err = {0};
+    uint64_t value = 0;
+    bool more;
+
+    while (cb_field_next(&reader, &field, &more, &err) == CB_OK && more)
+        if (field.tag == tag)
+            assert_ok(cb_field_u64(&field, &value, &err));
+    return value;
+}
+
+static void expect_reference(const test_backup *backup, const char *path, uint64_t size,
+                             bool is_damaged)
+{
+    const test_item *item = test_backup_find(backup, path);
+
+    if (item == NULL)
+        fail_msg("there is no item %s", path);
+    assert_int_equal(item->item.kind, CB_ITEM_OTHER);
+    assert_int_equal(item->item.size_bytes, 0);
+    assert_int_equal(attr_number(item, CB_LAKE_ATTR_REFERENCE), 1);
+    assert_int_equal(attr_number(item, CB_LAKE_ATTR_SIZE), size);
+    assert_int_equal(attr_number(item, CB_LAKE_ATTR_DAMAGED), is_damaged);
+}
+
+static void references_are_told_and_not_read(void **state)
+{
+    lake *l = make_usual();
+    char outside[CB_PATH_MAX];
+    test_backup backup, copy;
+    cb_error err = {0};
+
+    (void)state;
+    l->lake.data = CB_LAKE_DATA_REFERENCE;
+    assert_ok(take(l, NULL, NULL, NULL, &backup, &err));
+    assert_int_equal(backup.count, 6);
+    assert_int_equal(backup.pieces,
+                     cb_item_chunks(&test_backup_find(&backup, "catalog/catalog.sqlite")->item));
+    expect_reference(&backup, "data/main/t/a.parquet", 3000000, false);
+    expect_reference(&backup, "data/main/t/b-delete.parquet", 800, false);
+    expect_reference(&backup, outside_item(l, "elsewhere/x.parquet", outside), 600, false);
+
+    /* A reference is no parent of a copy. */
+    l->lake.data = CB_LAKE_DATA_COPY;
+    assert_ok(take(l, &backup, NULL, NULL, &copy, &err));
+    expect_same(l, &copy, "data/main/t/a.parquet", "data/main/t/a.parquet");
+    test_backup_free(&copy);
+    test_backup_free(&backup);
+
+    l->lake.data = CB_LAKE_DATA_REFERENCE;
+    remove_file(l, "data/main/t/b.parquet");
+    assert_code(CB_CORRUPT, take(l, NULL, NULL, NULL, &backup, &err));
+    cb_error_clear(&err);
+    test_backup_free(&backup);
+    l->options.allow_damage = true;
+    assert_ok(take(l, NULL, NULL, NULL, &backup, &err));
+    expect_reference(&backup, "data/main/t/b.parquet", 5000, true);
+    test_backup_free(&backup);
+    drop_lake(l);
+}
+
+static void a_replica_has_every_file(void **state)
+{
+    lake *l = make_usual();
+    char replica[300], outside[CB_PATH_MAX];
+    test_backup backup;
+    cb_error err = {0};
+    char path[CB_PATH_MAX];
+
+    (void)state;
+    assert_ok(cb_path_join(l->root, "replica/main/t", path, &err));
+    assert_ok(cb_folder_make(path, &err));
+    write_file(l, "replica/main/t/a.parquet", 3000000, 1);
+    write_file(l, "replica/main/t/aa-not-named.parquet", 30, 1);
+    write_file(l, "replica/main/t/b.parquet", 5000, 2);
+    write_file(l, "replica/main/t/b-delete.parquet", 800, 4);
+    write_file(l, "replica/main/t/c.parquet", 7000, 3);
+    snprintf(replica, sizeof(replica), "%s/replica", l->root);
+    l->lake.data = CB_LAKE_DATA_REPLICA;
+    l->lake.replica = replica;
+    assert_ok(take(l, NULL, NULL, NULL, &backup, &err));
+    expect_reference(&backup, "data/main/t/c.parquet", 7000, false);
+    /* It has no place for what lies elsewhere: that is copied. */
+    expect_same(l, &backup, outside_item(l, "elsewhere/x.parquet", outside), "elsewhere/x.parquet");
+    assert_int_equal(backup.facts.damaged, 0);
+    test_backup_free(&backup);
+
+    write_file(l, "replica/main/t/b.parquet", 4999, 2);
+    remove_file(l, "replica/main/t/c.parquet");
+    assert_code(CB_CORRUPT, take(l, NULL, NULL, NULL, &backup, &err));
+    assert_non_null(strstr(err.message, "lacks 2 of the lake's files"));
+    assert_non_null(strstr(err.message, "b.parquet"));
+    cb_error_clear(&err);
+    test_backup_free(&backup);
+    l->options.allow_damage = true;
+    assert_ok(take(l, NULL, NULL, NULL, &backup, &err));
+    expect_reference(&backup, "data/main/t/a.parquet", 3000000, false);
+    expect_reference(&backup, "data/main/t/b.parquet", 5000, true);
+    expect_reference(&backup, "data/main/t/c.parquet", 7000, true);
+    assert_int_equal(backup.facts.damaged, 2);
+    test_backup_free(&backup);
+    drop_lake(l);
+}
+
 /* More files than stand open at once. */
 static void many_files(void **state)
 {
@@ -538,6 +648,8 @@ int main(void)
         cmocka_unit_test(what_the_fresh_catalog_still_names_is_damage),
         cmocka_unit_test(keys_are_told),
         cmocka_unit_test(another_data_path_by_hand),
+        cmocka_unit_test(references_are_told_and_not_read),
+        cmocka_unit_test(a_replica_has_every_file),
         cmocka_unit_test(many_files),
     };
 
