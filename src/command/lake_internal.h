@@ -6,6 +6,7 @@
 
 #include "command/command_internal.h"
 #include "source/ducklake/ducklake.h"
+#include "source/ducklake/lost_list.h"
 
 /* ---- lake_backups.c ----------------------------------------------------------------------- */
 
@@ -46,6 +47,15 @@ CB_MUST_USE cb_code cb_lake_kept_read(const cb_manifest *manifest, cb_arena *are
  */
 CB_MUST_USE cb_code cb_lake_read_back(cb_ctx *ctx, cb_repo *repo, const cb_manifest *manifest,
                                       const cb_lake_kept *kept, const char *folder, cb_error *err);
+
+/* ---- lake_lists.c ------------------------------------------------------------------------- */
+
+/* Each list in the data directory that is of the lake with this identity; one that is damaged is
+   told of and left out. No home, no lists. */
+typedef cb_code cb_lake_list_visit(void *arg, const char *path, const cb_lost_list_head *head,
+                                   cb_error *err);
+CB_MUST_USE cb_code cb_lake_lists_visit(cb_ctx *ctx, const char *identity,
+                                        cb_lake_list_visit *visit, void *arg, cb_error *err);
 
 /* ---- lake_interval.c ---------------------------------------------------------------------- */
 
