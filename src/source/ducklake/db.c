@@ -66,6 +66,8 @@ cb_code cb_lake_db_commit(cb_lake_db *db, cb_error *err)
 
     if (code != CB_OK)
         return code;
+    if (db->is_broken)
+        return cb_fail(err, CB_INTERNAL, "a statement of the catalog's transaction failed before");
     code = db->ops->commit(db, err);
     db->is_done = true;
     return code == CB_OK ? CB_OK : cb_context(err, "commit to catalog '%.300s'", db->address.shown);
@@ -166,6 +168,14 @@ cb_code cb_lake_db_query(cb_lake_db *db, const char *sql, cb_lake_row *visit, vo
     return code;
 }
 
+static cb_code run(cb_lake_db *db, const char *sql, uint64_t *changed, cb_error *err)
+{
+    cb_code code = db->ops->exec(db, sql, changed, err);
+
+    db->is_broken = db->is_broken || code != CB_OK;
+    return code;
+}
+
 cb_code cb_lake_db_exec(cb_lake_db *db, const char *sql, uint64_t *changed, cb_error *err)
 {
     CB_CLEANUP(cb_buf_free) cb_buf composed = {0};
@@ -177,7 +187,7 @@ cb_code cb_lake_db_exec(cb_lake_db *db, const char *sql, uint64_t *changed, cb_e
     *changed = 0;
     if (code == CB_OK)
         code = cb_lake_db_compose(db, &composed, sql, err);
-    return code == CB_OK ? db->ops->exec(db, (const char *)composed.data, changed, err) : code;
+    return code == CB_OK ? run(db, (const char *)composed.data, changed, err) : code;
 }
 
 typedef struct single {
@@ -278,10 +288,15 @@ cb_code cb_lake_db_create(cb_lake_db *db, const cb_lake_table *table, cb_error *
     if (code == CB_OK)
         code = put_key(table, &sql, err);
     if (code == CB_OK)
-        code = db->ops->exec(db, (const char *)sql.data, &ignored, err);
+        code = run(db, (const char *)sql.data, &ignored, err);
     for (size_t i = 0; code == CB_OK && i < table->extra_count; i++)
-        code = db->ops->exec(db, table->extra[i], &ignored, err);
-    return code == CB_OK ? CB_OK : cb_context(err, "make table '%s'", table->name);
+        code = run(db, table->extra[i], &ignored, err);
+    if (code == CB_OK)
+        return CB_OK;
+    /* PostgreSQL has a code for it; of the others only the words tell. */
+    if (strstr(err->message, "already exists") != NULL)
+        err->code = CB_EXISTS;
+    return cb_context(err, "make table '%s'", table->name);
 }
 
 /* ---- many rows ------------------------------------------------------------------------------- */
@@ -318,6 +333,7 @@ cb_code cb_lake_loader_row(cb_lake_loader *loader, const cb_lake_cell *cells, cb
 
     if (code == CB_OK)
         code = loader->db->ops->loader_row(loader, cells, err);
+    loader->db->is_broken = loader->db->is_broken || code != CB_OK;
     if (code != CB_OK)
         return cb_context(err, "fill table '%s'", loader->table->name);
     loader->rows++;
@@ -329,6 +345,7 @@ cb_code cb_lake_loader_end(cb_lake_loader *loader, cb_error *err)
     cb_code code = loader->db->ops->loader_end(loader, err);
 
     loader->is_over = true;
+    loader->db->is_broken = loader->db->is_broken || code != CB_OK;
     loader->db->is_used = false;
     return code == CB_OK ? CB_OK : cb_context(err, "fill table '%s'", loader->table->name);
 }
@@ -338,6 +355,7 @@ void cb_lake_loader_free(cb_lake_loader *loader)
     if (loader == NULL)
         return;
     loader->db->ops->loader_free(loader);
+    loader->db->is_broken = loader->db->is_broken || !loader->is_over; /* some rows may be in */
     loader->db->is_used = false;
     free(loader);
 }
@@ -384,7 +402,10 @@ cb_code cb_lake_db_copy_data(cb_lake_db *db, cb_bytes data, cb_error *err)
 {
     cb_code code = check_copies(db, err);
 
-    return code == CB_OK ? cb_lake_postgres_copy_data(db, data, err) : code;
+    if (code == CB_OK)
+        code = cb_lake_postgres_copy_data(db, data, err);
+    db->is_broken = db->is_broken || code != CB_OK;
+    return code;
 }
 
 cb_code cb_lake_db_copy_end(cb_lake_db *db, cb_error *err)
@@ -394,6 +415,7 @@ cb_code cb_lake_db_copy_end(cb_lake_db *db, cb_error *err)
     if (code != CB_OK)
         return code;
     code = cb_lake_postgres_copy_end(db, err);
+    db->is_broken = db->is_broken || code != CB_OK;
     db->is_used = false;
     return code;
 }

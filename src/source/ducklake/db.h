@@ -10,13 +10,22 @@
  * "false", timestamps "2026-11-21 14:00:00.123456+00" in UTC, uuids with dashes, floats so that
  * they read back exactly ("nan", "inf", "-inf"), BLOB as its bytes, everything else as DuckDB casts
  * it to VARCHAR. NULL is a NULL text. SQLite has no such types: a cell is what the column's
- * neutral type says it is.
+ * neutral type says it is, also through subqueries; of an expression, what its name (AS ...) says
+ * when it is that of a column of the specification. Elsewhere a boolean is 1 or 0 there.
  *
  * SQL that all three understand: plain SELECT/INSERT/UPDATE/DELETE with "quoted" names and 'quoted'
  * texts, CASE, COALESCE, ||, LIKE ... ESCAPE, CAST to BIGINT and VARCHAR, WITH, joins. Tables are
  * written as cb_lake_db_table says (schema-qualified).
  *
- * Threads: a conversation belongs to one thread at a time. Memory: one batch of rows.
+ * One thing at a time: within a visitor, or while rows are loaded or copied, the conversation takes
+ * no other statement (CB_INTERNAL); another conversation does. But never two conversations of one
+ * process on the same DuckDB file: the engine's lock does not see them (nor, of a SQLite file,
+ * while one writes). A statement or load that failed spoils the transaction: it cannot be
+ * committed. To end a query early by a code of one's own leaves it sound, but on PostgreSQL only
+ * when what is left can be passed over in two seconds.
+ *
+ * Threads: a conversation belongs to one thread at a time. Memory: one batch of rows; DuckDB: up to
+ * 128 MiB of buffers, and with WRITE what a session has (engine.h).
  */
 #ifndef CB_SOURCE_DUCKLAKE_DB_H
 #define CB_SOURCE_DUCKLAKE_DB_H
@@ -100,7 +109,8 @@ typedef struct cb_lake_table {
     size_t column_count;
     const char *const *key; /* columns of the primary key, in order */
     size_t key_count;
-    /* Further indexes and constraints, as statements of this kind that make them. */
+    /* Further indexes and constraints, as statements of this kind that make them; tables are named
+       in them without a schema, which is that of the conversation. */
     const char *const *extra;
     size_t extra_count;
 } cb_lake_table;
@@ -119,8 +129,8 @@ bool cb_lake_table_has(const cb_lake_table *table, const char *column);
 
 /* ---- many rows ------------------------------------------------------------------------------ */
 
-/* Make a table; `declared` NULL in a column: the way DuckLake itself declares its neutral type in
-   this kind. Errors: CB_EXISTS. */
+/* Make a table, its key and its `extra`; `declared` NULL in a column: the way DuckLake itself
+   declares its neutral type in this kind (CB_LAKE_OTHER has none). Errors: CB_EXISTS. */
 CB_MUST_USE cb_code cb_lake_db_create(cb_lake_db *db, const cb_lake_table *table, cb_error *err);
 
 /* Rows into an existing table, as fast as the kind can (COPY, a prepared INSERT, the appender).

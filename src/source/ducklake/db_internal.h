@@ -35,8 +35,9 @@ struct cb_lake_db {
     cb_ctx *ctx;
     cb_lake_address address;
     cb_lake_mode mode;
-    bool is_done; /* committed: only close is left */
-    bool is_used; /* a query, load or copy is under way: the connection has no room for another */
+    bool is_done;   /* committed: only close is left */
+    bool is_broken; /* something failed: no commit, as PostgreSQL has it, for every kind */
+    bool is_used;   /* a query, load or copy is under way: the connection has no room for another */
 };
 
 struct cb_lake_loader {

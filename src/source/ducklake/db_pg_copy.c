@@ -113,7 +113,7 @@ cb_code cb_lake_postgres_copy_out(cb_lake_db *db, const char *table, cb_lake_cop
         code = cb_pg_next(self, &result, err);
     if (code == CB_OK && result != NULL && PQresultStatus(result) != PGRES_COMMAND_OK)
         code = cb_pg_fail(self, result, err);
-    cb_pg_drain(self, code != CB_OK);
+    cb_pg_drain(self, code == CB_CANCELLED);
     return code;
 }
 

@@ -32,7 +32,8 @@ cb_code cb_pg_classify(const char *state);
 
 /* The next result of what was sent; NULL behind the last. Hears a cancel, and passes it on. */
 CB_MUST_USE cb_code cb_pg_next(cb_pg_db *self, PGresult **out, cb_error *err);
-/* Stop what runs, and take what still comes, so that the connection is free. */
+/* Take what still comes of what runs, so that the connection is free. `cancel`: stop it first,
+   which ends the transaction; else it is stopped only if it still sends after a while. */
 void cb_pg_drain(cb_pg_db *self, bool cancel);
 /* Send one or more statements; the last one's result (may be NULL: not wanted). */
 CB_MUST_USE cb_code cb_pg_run(cb_pg_db *self, const char *sql, PGresult **out, cb_error *err);

@@ -14,6 +14,7 @@
 
 enum {
     POLL_MS = 50,
+    DRAIN_US = 2000000,
     OID_BOOL = 16,
     OID_BYTEA = 17,
     OID_FLOAT4 = 700,
@@ -37,30 +38,48 @@ static void ask_to_stop(cb_pg_db *self)
     PQfreeCancel(cancel);
 }
 
+/* What one result leads to; false: the connection gives no more. */
+static bool drain_result(cb_pg_db *self, ExecStatusType status, int64_t deadline_us)
+{
+    char *row = NULL;
+
+    if (status == PGRES_COPY_IN)
+        return PQputCopyEnd(self->connection, "given up") >= 0;
+    while (status == PGRES_COPY_OUT && PQgetCopyData(self->connection, &row, 0) > 0) {
+        PQfreemem(row);
+        if (deadline_us > 0 && cb_monotonic_us() > deadline_us) {
+            ask_to_stop(self);
+            deadline_us = 0;
+        }
+    }
+    return PQstatus(self->connection) == CONNECTION_OK;
+}
+
 void cb_pg_drain(cb_pg_db *self, bool cancel)
 {
+    int64_t deadline_us = cb_monotonic_us() + DRAIN_US;
     PGresult *result;
+    bool goes_on = true;
 
     if (self->connection == NULL || PQstatus(self->connection) != CONNECTION_OK)
         return;
-    if (cancel && PQtransactionStatus(self->connection) == PQTRANS_ACTIVE)
+    if (cancel && PQtransactionStatus(self->connection) == PQTRANS_ACTIVE) {
         ask_to_stop(self);
-    for (result = PQgetResult(self->connection); result != NULL;
-         result = PQgetResult(self->connection)) {
-        ExecStatusType status = PQresultStatus(result);
+        deadline_us = 0;
+    }
+    while (goes_on) {
+        ExecStatusType status;
 
-        PQclear(result);
-        if (status == PGRES_COPY_IN) {
-            if (PQputCopyEnd(self->connection, "given up") < 0)
-                return;
-        } else if (status == PGRES_COPY_OUT) {
-            char *row = NULL;
-
-            while (PQgetCopyData(self->connection, &row, 0) > 0)
-                PQfreemem(row);
-        } else if (PQstatus(self->connection) != CONNECTION_OK) {
+        result = PQgetResult(self->connection);
+        if (result == NULL)
             return;
+        status = PQresultStatus(result);
+        PQclear(result);
+        if (deadline_us > 0 && cb_monotonic_us() > deadline_us) {
+            ask_to_stop(self);
+            deadline_us = 0;
         }
+        goes_on = drain_result(self, status, deadline_us);
     }
 }
 
@@ -296,7 +315,7 @@ cb_code cb_pg_query(cb_lake_db *db, const char *sql, cb_lake_row *visit, void *a
         return cb_fail(err, CB_INTERNAL, "PostgreSQL gives no rows one by one");
     code = take_rows(self, visit, arg, err);
     if (code != CB_OK)
-        cb_pg_drain(self, true);
+        cb_pg_drain(self, code == CB_CANCELLED);
     return code;
 }
 
