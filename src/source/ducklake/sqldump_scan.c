@@ -47,19 +47,6 @@ static cb_code end_statement(cb_sqldump_scan *scan, cb_sqldump_visit *visit, voi
     return code;
 }
 
-/* The first byte of something. */
-static cb_code begin(cb_sqldump_scan *scan, uint8_t byte, cb_error *err)
-{
-    if (isspace(byte))
-        return CB_OK;
-    if (byte == '.' || byte == '\\') {
-        scan->where = CB_SQLDUMP_REMARK;
-        return CB_OK;
-    }
-    scan->where = CB_SQLDUMP_BODY;
-    return cb_buf_u8(&scan->text, byte, err);
-}
-
 static cb_code within(cb_sqldump_scan *scan, uint8_t byte, cb_sqldump_visit *visit, void *arg,
                       cb_error *err)
 {
@@ -85,12 +72,26 @@ static cb_code within(cb_sqldump_scan *scan, uint8_t byte, cb_sqldump_visit *vis
     return cb_buf_u8(text, byte, err);
 }
 
+/* The first byte of something. */
+static cb_code begin(cb_sqldump_scan *scan, uint8_t byte, cb_sqldump_visit *visit, void *arg,
+                     cb_error *err)
+{
+    if (isspace(byte) || byte == ';')
+        return CB_OK;
+    if (byte == '.' || byte == '\\') {
+        scan->where = CB_SQLDUMP_REMARK;
+        return CB_OK;
+    }
+    scan->where = CB_SQLDUMP_BODY;
+    return within(scan, byte, visit, arg, err);
+}
+
 static cb_code step(cb_sqldump_scan *scan, uint8_t byte, cb_sqldump_visit *visit, void *arg,
                     cb_error *err)
 {
     switch (scan->where) {
     case CB_SQLDUMP_BETWEEN:
-        return begin(scan, byte, err);
+        return begin(scan, byte, visit, arg, err);
     case CB_SQLDUMP_REMARK:
         if (byte == '\n')
             scan->where = CB_SQLDUMP_BETWEEN;
