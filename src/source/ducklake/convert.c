@@ -26,7 +26,8 @@ typedef struct moving {
     const cb_lake_table *table;
     cb_lake_table made;
     cb_lake_column *columns;
-    bool *is_boolean; /* of users' rows: SQLite has 0 and 1 */
+    bool *is_boolean;     /* of users' rows: SQLite has 0 and 1 */
+    const char **becomes; /* DuckDB: filled as text, then made this type by the engine; NULL not */
     cb_lake_cell *cells;
     cb_lake_loader *loader;
     cb_arena arena;
@@ -66,6 +67,11 @@ static cb_code type_users_columns(moving *m, const cb_lake_inlined *inlined, cb_
                            table->columns[i].name, table->name);
         code = cb_lake_type_hold(cb_lake_db_kind(m->all->to), type, &m->arena, &m->columns[i], err);
         m->is_boolean[i] = strcmp(type, "BOOLEAN") == 0;
+        if (cb_lake_db_kind(m->all->to) == CB_LAKE_DUCKDB && m->columns[i].type == CB_LAKE_OTHER) {
+            m->becomes[i] = m->columns[i].declared;
+            m->columns[i].type = CB_LAKE_VARCHAR;
+            m->columns[i].declared = NULL;
+        }
     }
     return code;
 }
@@ -79,6 +85,9 @@ static cb_code type_columns(moving *m, cb_error *err)
 
     if (code == CB_OK)
         code = cb_arena_alloc(&m->arena, table->column_count + 1, &m->is_boolean, err);
+    if (code == CB_OK)
+        code = cb_arena_alloc(&m->arena, table->column_count * sizeof(*m->becomes) + 1, &m->becomes,
+                              err);
     if (code == CB_OK)
         code =
             cb_arena_alloc(&m->arena, table->column_count * sizeof(*m->cells) + 1, &m->cells, err);
@@ -159,6 +168,31 @@ static cb_code select_all(const moving *m, cb_buf *sql, cb_error *err)
     return code == CB_OK ? cb_buf_u8(sql, 0, err) : code;
 }
 
+/* DuckDB's way to fill a table casts only to some types; its SQL casts to all. */
+static cb_code make_types(const moving *m, cb_error *err)
+{
+    cb_code code = CB_OK;
+
+    for (size_t i = 0; code == CB_OK && i < m->table->column_count; i++) {
+        CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
+
+        if (m->becomes[i] == NULL)
+            continue;
+        code = cb_buf_format(&sql, err, "ALTER TABLE ");
+        if (code == CB_OK)
+            code = cb_lake_db_table(m->all->to, &sql, m->table->name, err);
+        if (code == CB_OK)
+            code = cb_buf_format(&sql, err, " ALTER COLUMN ");
+        if (code == CB_OK)
+            code = cb_lake_quote_name(&sql, m->columns[i].name, err);
+        if (code == CB_OK)
+            code = cb_buf_format(&sql, err, " SET DATA TYPE %s", m->becomes[i]);
+        if (code == CB_OK)
+            code = cb_lake_db_exec(m->all->to, (const char *)sql.data, NULL, err);
+    }
+    return code;
+}
+
 static cb_code move_rows(moving *m, cb_error *err)
 {
     CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
@@ -173,7 +207,7 @@ static cb_code move_rows(moving *m, cb_error *err)
     if (code == CB_OK)
         code = cb_lake_loader_end(m->loader, err);
     cb_lake_loader_free(m->loader);
-    return code;
+    return code == CB_OK ? make_types(m, err) : code;
 }
 
 /* ---- tables ------------------------------------------------------------------------------- */
