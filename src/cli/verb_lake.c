@@ -28,6 +28,11 @@ static void free_orphans(cb_lake_orphans_result **result)
     cb_lake_orphans_result_free(*result);
 }
 
+static void free_adopt(cb_lake_adopt_result **result)
+{
+    cb_lake_adopt_result_free(*result);
+}
+
 static void free_dump(cb_lake_dump_result **result)
 {
     cb_lake_dump_result_free(*result);
@@ -116,6 +121,49 @@ static cb_code repoint(cb_door *door, const cb_lake_options *lake, cb_error *err
         return code;
     return door->json ? cb_json_lake_repoint(result, &door->object, err)
                       : cb_render_lake_repoint(result, &door->out, err);
+}
+
+static cb_code fill_adopt(cb_door *door, const cb_lake_options *lake, cb_lake_adopt_request *out,
+                          cb_error *err)
+{
+    const cb_command_line *line = &door->config->line;
+
+    *out = (cb_lake_adopt_request){
+        .lake = operand(door, 0),
+        .options = *lake,
+        .files = line->operands + 2,
+        .file_count = line->operand_count - 2,
+        .list = text(door, CB_OPT_FROM_LIST),
+        .accept = flag(door, CB_OPT_ACCEPT),
+        .undo = flag(door, CB_OPT_UNDO),
+        .dry_run = flag(door, CB_OPT_DRY_RUN),
+    };
+    if (out->undo && (out->file_count > 0 || out->list || out->accept || lake->table_count > 0))
+        return cb_fail(err, CB_USAGE,
+                       "lake adopt --undo takes the whole last adoption back: no files, "
+                       "--from-list, --accept or --tables go with it");
+    if (out->list && out->file_count > 0)
+        return cb_fail(err, CB_USAGE, "files are given twice: '%s' and --from-list", out->files[0]);
+    return CB_OK;
+}
+
+static cb_code adopt(cb_door *door, const cb_lake_options *lake, cb_error *err)
+{
+    CB_CLEANUP(free_adopt) cb_lake_adopt_result *result = NULL;
+    cb_lake_adopt_request request;
+    cb_code code = fill_adopt(door, lake, &request, err);
+
+    if (code == CB_OK)
+        code = cb_door_open(door, err);
+    if (code == CB_OK)
+        code = cb_lake_adopt(door->ctx, &request, &result, err);
+    if (code != CB_OK)
+        return code;
+    if (result->refused_count > 0)
+        cb_door_say(door, CB_EVENT_WARNING, "%zu file%s refused: the result says why",
+                    result->refused_count, result->refused_count == 1 ? " was" : "s were");
+    return door->json ? cb_json_lake_adopt(result, &door->object, err)
+                      : cb_render_lake_adopt(result, request.undo, &door->out, err);
 }
 
 /* ---- dump, undump ------------------------------------------------------------------------- */
@@ -224,8 +272,9 @@ typedef struct lake_verb {
 enum { STATUS, REPOINT, ORPHANS, ADOPT, MIGRATE, GUARD, ROLLBACK, DUMP, UNDUMP };
 
 static const cb_word words[] = {
-    {"status", STATUS}, {"repoint", REPOINT},   {"orphans", ORPHANS}, {"migrate", MIGRATE},
-    {"guard", GUARD},   {"rollback", ROLLBACK}, {"dump", DUMP},       {"undump", UNDUMP},
+    {"status", STATUS},     {"repoint", REPOINT}, {"orphans", ORPHANS},
+    {"adopt", ADOPT},       {"migrate", MIGRATE}, {"guard", GUARD},
+    {"rollback", ROLLBACK}, {"dump", DUMP},       {"undump", UNDUMP},
 };
 
 static const lake_verb verbs[] = {
@@ -236,6 +285,12 @@ static const lake_verb verbs[] = {
                  repoint,
                  {CB_OPT_DATA_PATH, CB_OPT_ABSOLUTE, CB_OPT_DRY_RUN}},
     [ORPHANS] = {"LAKE", 1, 1, orphans, {CB_OPT_DATA_PATH}},
+    [ADOPT] = {"LAKE [FILE...] [--from-list FILE] [--accept] [--undo]",
+               1,
+               SIZE_MAX,
+               adopt,
+               {CB_OPT_DATA_PATH, CB_OPT_FROM_LIST, CB_OPT_ACCEPT, CB_OPT_UNDO, CB_OPT_DRY_RUN,
+                CB_OPT_TABLES}},
     [MIGRATE] = {"LAKE [--to VERSION] [--dump-dir DIR]",
                  1,
                  1,
