@@ -92,7 +92,8 @@ def test_second_backup_lists_and_reads_nothing_again(cb, make_lake, kind):
     assert len(known) > 40 and first["new_chunks"] > 40
     assert len(set(read)) == 1, told
     assert len(proxy.requests) < 12, told
-    assert second["read_bytes"] < first["read_bytes"]
+    if kind != "duckdb":  # such a catalog grows by blocks of 256 KiB, and is read as a whole
+        assert second["read_bytes"] < first["read_bytes"]
     assert second["source_bytes"] > first["source_bytes"]
 
 
@@ -182,7 +183,7 @@ def test_files_by_reference(cb, make_lake, lake_place, kind):
         lake.postgres.database(name=lake.database)
     restore(cb, lake, data_path=False)
     lake.same(lake.before(), versions=[5, 20])
-    lake.remove(next(name for name in lake.files() if "/merged/" in name))
+    lake.remove(next(name for name in lake.files() if "/kinds/" in name))
     backup(cb, lake, "--data", "reference", code=3)
 
 

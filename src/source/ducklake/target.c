@@ -173,7 +173,8 @@ static cb_code check_kind(const cb_item *item, bool is_catalog, cb_error *err)
     bool is_known =
         is_catalog || cb_has_prefix(item->path, "data/") || cb_has_prefix(item->path, "outside/");
 
-    if (is_known && item->kind == CB_ITEM_FILE)
+    /* A file that is only referred to has attrs and no bytes. */
+    if (is_known && (item->kind == CB_ITEM_FILE || (item->kind == CB_ITEM_OTHER && !is_catalog)))
         return CB_OK;
     return cb_fail(err, CB_UNSUPPORTED, "a backup of a lake has no item such as '%.200s'",
                    item->path);
