@@ -329,6 +329,7 @@ static cb_code note_storage(checking *c, cb_error *err)
 static cb_code note_catalog(checking *c, cb_error *err)
 {
     const cb_lake_info *info = &c->info;
+    char files[32];
     uint64_t unnamed = c->findings.damaged > c->report->damaged_count
                            ? c->findings.damaged - c->report->damaged_count
                            : 0;
@@ -345,6 +346,9 @@ static cb_code note_catalog(checking *c, cb_error *err)
                              "the data path '%s' is relative, and means another folder for each "
                              "program's working folder; here it was taken as '%s'",
                              info->stored_data_path, info->data_path);
+    if (code == CB_OK && c->findings.unseen > 0)
+        code = cb_check_note(c->report, err, "%s could not be looked at: %s",
+                             files_in_words(c->findings.unseen, files), c->findings.unseen_reason);
     if (code == CB_OK && unnamed > 0)
         code = cb_check_note(c->report, err, "%llu more are damaged or missing, not listed here",
                              (unsigned long long)unnamed);

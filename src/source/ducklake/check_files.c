@@ -81,6 +81,14 @@ static cb_code add_missing(cb_lake_findings *f, const char *url, cb_error *err)
     return code;
 }
 
+static void note_unseen(cb_lake_findings *f, const char *reason)
+{
+    pthread_mutex_lock(&f->lock);
+    if (f->unseen++ == 0)
+        snprintf(f->unseen_reason, sizeof(f->unseen_reason), "%s", reason);
+    pthread_mutex_unlock(&f->lock);
+}
+
 /* The size by the listing, or by asking. */
 static cb_code look(cb_lake_findings *f, const cb_lake_look_job *job, cb_error *err)
 {
@@ -136,7 +144,12 @@ cb_code cb_lake_look_work(void *arg, unsigned worker, void *job_of_pool, cb_erro
         cb_error_clear(err);
         return add_missing(f, job->url, err);
     }
-    if (code != CB_CORRUPT && code != CB_UNSUPPORTED)
+    if (code == CB_UNSUPPORTED) {
+        note_unseen(f, err->message);
+        cb_error_clear(err);
+        return CB_OK;
+    }
+    if (code != CB_CORRUPT)
         return code;
     snprintf(reason, sizeof(reason), "%s", without_url(err->message, job->url));
     cb_error_clear(err);

@@ -23,6 +23,8 @@ typedef struct cb_lake_findings {
     size_t missing_count, missing_capacity;
     uint64_t missing_more; /* not remembered */
     uint64_t damaged;      /* besides the missing; not all may stand in the report */
+    uint64_t unseen;       /* where we cannot look: another kind of place */
+    char unseen_reason[CB_MESSAGE_MAX];
     uint64_t done_bytes;
 } cb_lake_findings;
 
