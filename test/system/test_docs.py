@@ -8,15 +8,21 @@ speak of. A block
 With CB_DOCS_WRITE=1 the text blocks are written anew, to be read before they are committed.
 """
 
+import contextlib
 import os
+import pathlib
 import re
+import shlex
 import subprocess
+import tempfile
 
 import pytest
-from conftest import ROOT, Canvasback, duckdb_python
+from conftest import ROOT, Canvasback, duckdb_python, venv_python
+from lakes import LAKE_VERSION, lake_python
+from servers import Refused
 
 DOCUMENTS = ["README.md", "doc/recovery.md", "doc/duckdb.md", "doc/sqlite.md", "doc/dir.md",
-             "doc/monitoring.md"]
+             "doc/ducklake.md", "doc/monitoring.md"]
 BLOCK = re.compile(r"^(?:```(sh|text)\n(.*?)^```|<!-- (run)\n(.*?)^-->)$", re.MULTILINE | re.DOTALL)
 
 APP = """
@@ -29,10 +35,60 @@ con.commit()
 """
 
 
+OLD_LAKE = """
+import glob, sys, duckdb
+packages = next(folder for folder in sys.path if folder.endswith("site-packages"))
+con = duckdb.connect()
+for name in ("ducklake", "sqlite_scanner"):
+    found = glob.glob(f"{packages}/**/{name}.duckdb_extension", recursive=True)
+    con.execute(f"LOAD '{found[0]}'")
+con.execute(f"ATTACH '{sys.argv[1]}' AS lake (DATA_PATH '{sys.argv[2]}')")
+con.execute("CREATE TABLE lake.t AS SELECT i, 'old' AS s FROM range(1000) r(i)")
+con.execute("DELETE FROM lake.t WHERE i < 10")
+"""
+
+
+def tool(folder, name, *words):
+    """A command of this name, which puts `words` before those it is given."""
+    path = folder / name
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, words))} "$@"\n')
+    path.chmod(0o755)
+
+
+def lake_tools(tools, request, s3):
+    """The `duckdb` of a reader who has the extensions, and a PostgreSQL server that needs no telling;
+    `lake-of-1.4` makes a lake of an older version. Returns the environment."""
+    packages = pathlib.Path(lake_python(LAKE_VERSION)).parent.parent
+    setup = ["SET autoinstall_known_extensions = false", "SET autoload_known_extensions = false"]
+    for name in ("ducklake", "sqlite_scanner", "postgres_scanner", "httpfs"):
+        setup.append(f"LOAD '{next(packages.rglob(f'{name}.duckdb_extension'))}'")
+    if s3:
+        setup.append(
+            f"CREATE SECRET (TYPE s3, KEY_ID '{s3.root.access_key}', SECRET '{s3.root.secret}', URL_STYLE 'path',"
+            f" ENDPOINT '{s3.endpoint.removeprefix('http://')}', USE_SSL false, REGION 'us-east-1')"
+        )
+    shells = pathlib.Path(venv_python(f"lake-cli-{LAKE_VERSION}", f"duckdb-cli=={LAKE_VERSION}")).parent.parent
+    # The package's own command names the folder in which pip ran: the program itself lies elsewhere.
+    shell = next(path for path in shells.rglob("duckdb_cli/duckdb") if path.is_file())
+    quiet = [".output /dev/null", *setup, ".output"]  # it answers even where nothing was asked
+    told = [word for line in quiet for word in ("-cmd", line)]
+    tool(tools, "duckdb", shell, "-batch", *told)
+    tool(tools, "lake-of-1.4", lake_python("1.4.4"), "-c", OLD_LAKE)
+    server = request.getfixturevalue("postgres")
+    return {"PGHOST": str(server.folder), "PGPORT": str(server.port), "PGUSER": "postgres"}
+
+
 @pytest.fixture
-def scene(tmp_path, history):
+def near():
+    """A folder with a short name: a long one would be cut where the documents' is whole."""
+    with tempfile.TemporaryDirectory(prefix="cbd", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield pathlib.Path(folder)
+
+
+@pytest.fixture
+def scene(near, history):
     """prod.duckdb, app.db and the folder conf, as in the documents; they call their place /srv."""
-    place = tmp_path / "srv"
+    place = near / "srv"
     place.mkdir()
     history.place("two", place / "prod.duckdb")
     subprocess.run(["/usr/bin/python3", "-c", APP, place / "app.db"], check=True)
@@ -40,22 +96,22 @@ def scene(tmp_path, history):
     (place / "conf" / "app.ini").write_text("[app]\nthreads = 4\n")
     (place / "conf" / "parts" / "a.ini").write_text("x = 1\n")
     (place / "conf" / "current").symlink_to("app.ini")
-    cb = Canvasback(tmp_path)
+    cb = Canvasback(near)
     env = dict(cb.env)
     del env["CANVASBACK_REPO"]
-    tools = tmp_path / "tools"
+    tools = near / "tools"
     tools.mkdir()
     (tools / "canvasback").symlink_to(cb.path)
-    (tools / "python3").write_text(f'#!/bin/sh\nexec {duckdb_python("1.5.6")} "$@"\n')
-    (tools / "python3").chmod(0o755)
+    tool(tools, "python3", duckdb_python("1.5.6"))
     env["PATH"] = f"{tools}:{env['PATH']}"
-    env["BASH_ENV"] = str(tmp_path / "exported")
+    env["BASH_ENV"] = str(near / "exported")
     return place, env
 
 
 def plain(text):
     """What must be equal: words and punctuation; not numbers, units, column widths."""
     text = re.sub(r"\b\d{8}-\d{6}(-\d+)?\b", "LABEL", text)
+    text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID", text)
     text = re.sub(r"\b[0-9a-f]{16,}\b", "HEX", text)
     text = re.sub(r"\d[\d.,:]*( ?(bytes|B|[KMG]i?B|us|ms|s|min|h|%|x)\b)?", "N", text)
     text = re.sub(r"-{3,}|={3,}", "---", text)
@@ -68,14 +124,15 @@ def run(script, place, env):
         cwd=place, env=env, capture_output=True, text=True, timeout=120,
     )
     said = (done.stdout + done.stderr).replace(str(place), "/srv")
-    said = said.replace(os.uname().nodename, "myhost")
+    said = said.replace(os.uname().nodename, "myhost").replace(env["HOME"], "/home/me")
     assert done.returncode == 0, f"{script}\n{said}"
     return said
 
 
 def my_bucket(minio):
     """The bucket of the README and what a reader has in the environment; nobody is there to answer."""
-    minio.request("PUT", "/my-bucket")
+    with contextlib.suppress(Refused):  # another document has made it
+        minio.request("PUT", "/my-bucket")
     return {
         **{key: value for key, value in minio.root.env().items() if value},
         "CANVASBACK_ENDPOINT": minio.endpoint,
@@ -87,10 +144,13 @@ def my_bucket(minio):
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_document(scene, name, request):
     place, env = scene
-    if "s3://my-bucket" in (ROOT / name).read_text():
-        env.update(my_bucket(request.getfixturevalue("minio")))
     document = ROOT / name
     text = document.read_text()
+    minio = request.getfixturevalue("minio") if "s3://my-bucket" in text else None
+    if minio:
+        env.update(my_bucket(minio))
+    if "duckdb -" in text:
+        env.update(lake_tools(place.parent / "tools", request, minio))
     said, written, position = None, [], 0
     for match in BLOCK.finditer(text):
         kind, body = (match[1], match[2]) if match[1] else (match[3], match[4])
