@@ -20,20 +20,27 @@ typedef struct choosing {
     uint64_t left_out;
 } choosing;
 
-/* table, schema.table, each part with or without "quotes". */
+/* A part of table or schema.table: as it is, or in "quotes" with those inside doubled. */
 static bool take_part(const char **at, const char *name)
 {
     size_t length = strlen(name);
-    bool is_quoted = **at == '"';
+    const char *in = *at;
 
-    if (is_quoted)
-        (*at)++;
-    if (strncasecmp(*at, name, length) != 0)
+    if (*in != '"') {
+        if (strncasecmp(in, name, length) != 0)
+            return false;
+        *at = in + length;
+        return **at == '\0' || **at == '.';
+    }
+    for (in++; *name != '\0'; name++, in++) {
+        if (*in == '"' && *++in != '"')
+            return false;
+        if (strncasecmp(in, name, 1) != 0)
+            return false;
+    }
+    if (*in != '"')
         return false;
-    *at += length;
-    if (is_quoted && **at != '"')
-        return false;
-    *at += is_quoted;
+    *at = in + 1;
     return **at == '\0' || **at == '.';
 }
 
