@@ -375,6 +375,24 @@ def test_a_full_disk_leaves_nothing(cb, make_lake, faults, tmp_path):
             assert not list(folder.glob(f"{point}.sql")), point
 
 
+def test_a_killed_dump_leaves_no_dump(cb, make_lake, faults, tmp_path):
+    lake = make_lake("sqlite", rich=False)
+    folder = tmp_path / "dumps"
+    folder.mkdir()
+    cb("lake", "dump", lake.address, folder / "0.sql", env=faults.env(path=str(folder)))
+    whole, left = 0, 0
+    for point in range(1, faults.calls() + 1):
+        file = folder / f"{point}.sql"
+        cb("lake", "dump", lake.address, file, code=(DONE, -9), env=faults.env(point, "kill-after", path=str(folder)))
+        left += any(".partial-" in one.name for one in folder.iterdir())
+        if file.exists():
+            whole += 1
+            cb("lake", "undump", file, f"ducklake:sqlite:{folder}/{point}.sqlite")
+    assert left > 0
+    cb("lake", "dump", lake.address, folder / "last.sql")
+    assert not [one.name for one in folder.iterdir() if ".partial-" in one.name]
+
+
 def test_no_lake(cb, lake_place, tmp_path):
     for kind in KINDS:
         target = lake_place(kind)
