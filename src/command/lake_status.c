@@ -142,8 +142,9 @@ static cb_code check_option(looking *l, const char *option, const char *value, b
     int64_t keeps_us;
 
     if (!cb_lake_interval_parse(value, &keeps_us))
-        return warn(l->owned, err, "the lake's option %s is '%.60s', which is no interval", option,
-                    value);
+        return warn(l->owned, err,
+                    "the lake's option %s is '%.60s', an interval that is not understood here",
+                    option, value);
     if (keeps_us >= l->backups->distance_us)
         return CB_OK;
     return warn(l->owned, err,
