@@ -82,7 +82,7 @@ static void test_lakes(void **state)
     };
     CB_CLEANUP(cb_buf_free) cb_buf out = {0};
     char folder[1024];
-    char word[1200];
+    char word[2400];
     cb_error err = {0};
 
     (void)state;
