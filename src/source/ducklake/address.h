@@ -25,7 +25,10 @@ typedef struct cb_lake_address {
     char schema[256];       /* where the tables are: "main", "public", or as asked for */
     bool schema_is_default;
     char shown[CB_PATH_MAX + 64]; /* canonical, "ducklake:sqlite:/abs/meta.sqlite", no secrets */
-    char name[65];                /* default name: file without suffix, or database; may be "" */
+    /* Of a DuckDB file that is made (CB_LAKE_CREATE): the lake's spec version, "0.3", whose oldest
+       DuckDB is to open it; "": the newest. For whoever makes one to set. */
+    char for_version[16];
+    char name[65]; /* default name: file without suffix, or database; may be "" */
 } cb_lake_address;
 
 /*

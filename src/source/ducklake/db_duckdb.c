@@ -8,7 +8,8 @@
  * attaching without STORAGE_VERSION leaves a file at the version that it has: the release that
  * made it can go on with it. A new file gets the version of DuckDB 1.5, the oldest that can hold
  * what lakes of today inline (VARIANT); a newer one would shut out the releases whose DuckLake
- * extension is the newest there is.
+ * extension is the newest there is. The file of a lake of an older spec gets the version of the
+ * DuckDB that wrote that spec.
  *
  * Commit writes the log back into the file, so that the file alone is the catalog. If that fails
  * the transaction is committed all the same: it is in the log, which every reader applies.
@@ -19,11 +20,11 @@
 #include <stdlib.h>
 
 #include "base/text.h"
+#include "source/duckdb/api.h"
 #include "source/duckdb/engine.h"
 
 /* A name that no schema has, so that "name"."schema"."table" is never taken for something else. */
-#define ATTACHED        "canvasback catalog"
-#define CREATED_VERSION "v1.5.0"
+#define ATTACHED "canvasback catalog"
 
 /*
  * Rows stream, one statement at a time: more memory would only be cache, but for the index of a
@@ -51,17 +52,43 @@ static cb_code run(duckdb_db *self, const char *sql, cb_error *err)
     return cb_duck_run(self->session, sql, err);
 }
 
+/* The STORAGE_VERSION of a new file; NULL: whatever the library makes. */
+static const char *created_version(const duckdb_db *self)
+{
+    static const struct {
+        const char *spec;    /* lakes up to this ... */
+        const char *storage; /* ... are written by DuckDB from this on */
+        const char *library; /* which knows that version from here on */
+    } versions[] = {
+        {"0.2", "v1.3.0", "1.3.0"}, {"0.3", "v1.4.0", "1.4.0"}, {NULL, "v1.5.0", "1.5.0"}};
+    const char *library = cb_duck_session_version(self->session);
+    const char *full = self->base.address.for_version;
+    char spec[sizeof(self->base.address.for_version)];
+    size_t at = 0;
+
+    snprintf(spec, sizeof(spec), "%.*s", (int)strcspn(full, "-"), full); /* "0.3-dev1" is of 0.3 */
+    while (versions[at].spec != NULL &&
+           (spec[0] == '\0' || cb_duckdb_version_compare(spec, versions[at].spec) > 0))
+        at++;
+    if (library[0] == 'v')
+        library++;
+    return cb_duckdb_version_compare(library, versions[at].library) >= 0 ? versions[at].storage
+                                                                         : NULL;
+}
+
 static cb_code attach(duckdb_db *self, const char *path, cb_error *err)
 {
-    static const char *const options[] = {
-        [CB_LAKE_READ] = " (READ_ONLY)",
-        [CB_LAKE_WRITE] = " (READ_WRITE)",
-        [CB_LAKE_CREATE] = " (READ_WRITE, STORAGE_VERSION '" CREATED_VERSION "')",
-    };
     CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
+    const char *version = self->base.mode == CB_LAKE_CREATE ? created_version(self) : NULL;
     const cb_duck_piece pieces[] = {
-        {0, "ATTACH "}, {'\'', path}, {0, " AS "}, {'"', ATTACHED}, {0, options[self->base.mode]},
-        {0, NULL}};
+        {0, "ATTACH "},
+        {'\'', path},
+        {0, " AS \"" ATTACHED "\""},
+        {0, self->base.mode == CB_LAKE_READ ? " (READ_ONLY" : " (READ_WRITE"},
+        {0, version != NULL ? ", STORAGE_VERSION " : ")"},
+        {'\'', version},
+        {0, ")"},
+        {0, NULL}}; /* a NULL version ends it there */
     int64_t deadline = cb_monotonic_us() + self->base.ctx->settings.lock_wait_us;
     cb_code code = cb_duck_compose(&sql, pieces, err);
 

@@ -23,13 +23,6 @@ enum {
     SQLSTATE_BYTES = 5,
 };
 
-/* Everything that decides how values look as text, and that a transaction may last. */
-static const char *const session_sql =
-    "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; "
-    "SET extra_float_digits = 3; SET bytea_output = 'hex'; SET standard_conforming_strings = on; "
-    "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
-    "SET client_min_messages = 'error'";
-
 void cb_pg_result_free(PGresult **result)
 {
     PQclear(*result); /* NULL is allowed */
@@ -299,5 +292,5 @@ cb_code cb_pg_connect(cb_pg_db *self, cb_error *err)
         return code;
     PQsetErrorVerbosity(self->connection, PQERRORS_DEFAULT);
     PQsetNoticeReceiver(self->connection, be_quiet, NULL);
-    return cb_pg_run(self, session_sql, NULL, err);
+    return CB_OK;
 }

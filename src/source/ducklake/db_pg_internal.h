@@ -20,7 +20,7 @@ void cb_pg_result_free(PGresult **result); /* for CB_CLEANUP */
 
 /* ---- db_pg_connect.c ------------------------------------------------------------------------ */
 
-/* Connect, and set what the session needs. Nothing is begun. */
+/* Connect. Nothing is begun. */
 CB_MUST_USE cb_code cb_pg_connect(cb_pg_db *self, cb_error *err);
 
 /* The failure of a statement, or of the connection when `result` is NULL. */

@@ -19,6 +19,19 @@
 
 enum { LOCK_STEP_US = 50000 };
 
+/*
+ * Everything that decides how values look as text, and that the transaction may last. For the
+ * transaction alone: behind a pooler the session belongs to others. The last one, of a setting that
+ * only newer servers have, is also the first read, which takes the snapshot.
+ */
+static const char *const settings_sql =
+    "; SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = "
+    "'postgres'; SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'; SET LOCAL "
+    "standard_conforming_strings = on; SET LOCAL statement_timeout = 0; SET LOCAL "
+    "idle_in_transaction_session_timeout = 0; SET LOCAL client_min_messages = 'error'; "
+    "SELECT pg_catalog.set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = "
+    "'transaction_timeout'";
+
 /* ---- locks ----------------------------------------------------------------------------------- */
 
 static cb_code put_lock(const cb_pg_db *self, cb_buf *sql, const char *function, cb_error *err)
@@ -162,17 +175,17 @@ static cb_code enter_schema(cb_pg_db *self, cb_error *err)
 
 static cb_code begin(cb_pg_db *self, cb_error *err)
 {
-    cb_code code;
+    CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
+    bool reads = self->base.mode == CB_LAKE_READ;
+    cb_code code = cb_buf_format(&sql, err, "BEGIN ISOLATION LEVEL %s%s",
+                                 reads ? "REPEATABLE READ READ ONLY" : "READ COMMITTED READ WRITE",
+                                 settings_sql);
 
-    if (self->base.mode == CB_LAKE_READ)
-        /* The snapshot is taken by the first statement that reads, which therefore stands here. */
-        return cb_pg_run(self,
-                         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
-                         "SELECT 1 FROM pg_catalog.pg_class LIMIT 1",
-                         NULL, err);
-    code = cb_pg_run(self, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", NULL, err);
     if (code == CB_OK)
-        code = take_lock(self, err);
+        code = cb_pg_run(self, (const char *)sql.data, NULL, err);
+    if (code != CB_OK || reads)
+        return code;
+    code = take_lock(self, err);
     if (code == CB_OK)
         code = limit_waits(self, err);
     if (code == CB_OK && self->base.mode == CB_LAKE_CREATE)

@@ -981,6 +981,28 @@ static void test_old_file(void **state)
     assert_int_equal(count_files(f->folder), 1);
 }
 
+/* A new file is for the DuckDB that wrote lakes of that version. */
+static void test_for_version(void **state)
+{
+    static const struct {
+        const char *spec;
+        uint64_t version;
+    } cases[] = {{"", 68},    {"1.0", 68},      {"0.4", 68}, {"0.10", 68},
+                 {"0.3", 67}, {"0.3-dev1", 67}, {"0.2", 66}, {"0.1", 66}};
+    fixture *f = *state;
+    cb_duck_file file;
+    cb_error err = {0};
+
+    for (size_t i = 0; i < CB_LENGTH(cases); i++) {
+        snprintf(f->address.for_version, sizeof(f->address.for_version), "%s", cases[i].spec);
+        make_lake(f);
+        assert_ok(cb_duck_file_look(f->path, &file, &err));
+        assert_int_equal(file.version, cases[i].version);
+        assert_int_equal(file.compatibility, cases[i].version - 61);
+        assert_int_equal(unlink(f->path), 0);
+    }
+}
+
 static void test_no_schema(void **state)
 {
     fixture *f = *state;
@@ -1074,6 +1096,7 @@ static int run_duckdb(void)
     const struct CMUnitTest apart_tests[] = {TEST(test_versions)};
     const struct CMUnitTest tests[] = {
         TEST(test_old_file),
+        TEST(test_for_version),
         TEST(test_no_schema),
         TEST(test_many_rows),
     };
