@@ -9,7 +9,10 @@
 
 #include "base/array.h"
 #include "base/file.h"
+#include "base/text.h"
+#include "source/ducklake/ducklake.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct owned_verify {
@@ -48,19 +51,75 @@ static cb_code note_table(void *arg, const char *table, uint64_t rows, cb_error 
     return code;
 }
 
+/*
+ * Where a restore goes, and what it needs. A lake's catalog becomes a file (PostgreSQL's, too, a
+ * DuckDB file), with the data files in a folder beside it; where the backup only refers to them,
+ * they are read where they are.
+ */
+typedef struct scratch_place {
+    char path[CB_PATH_MAX];
+    char data_path[CB_PATH_MAX];
+    cb_lake_options lake;
+    bool is_lake;
+} scratch_place;
+
+static const char *fact_of(const cb_manifest *manifest, const char *key)
+{
+    for (size_t i = 0; i < manifest->fact_count; i++)
+        if (strcmp(manifest->facts[i].key, key) == 0)
+            return manifest->facts[i].value;
+    return "";
+}
+
+static cb_code choose_place(const cb_scratch *scratch, const cb_manifest *manifest,
+                            const cb_lake_options *asked, scratch_place *out, cb_error *err)
+{
+    const char *name = "restored";
+    cb_code code;
+
+    memset(out, 0, sizeof(*out));
+    out->is_lake = strcmp(manifest->kind, "ducklake") == 0;
+    if (out->is_lake)
+        name = strcmp(fact_of(manifest, CB_LAKE_FACT_KIND), "sqlite") == 0 ? "lake.sqlite"
+                                                                           : "lake.ducklake";
+    code = cb_path_join(scratch->path, name, out->path, err);
+    if (code != CB_OK || !out->is_lake)
+        return code;
+    if (snprintf(out->data_path, sizeof(out->data_path), "%s/data/", scratch->path) >= CB_PATH_MAX)
+        return cb_fail(err, CB_TOO_LARGE, "the path '%s' is too long", scratch->path);
+    if (strcmp(fact_of(manifest, CB_LAKE_FACT_MODE), "copy") == 0 ||
+        fact_of(manifest, CB_LAKE_FACT_MODE)[0] == '\0')
+        out->lake.data_path = out->data_path;
+    out->lake.all_snapshots = asked->all_snapshots;
+    return CB_OK;
+}
+
+static cb_code lake_address(const scratch_place *place, cb_buf *out, cb_error *err)
+{
+    const char *kind = cb_has_suffix(place->path, ".sqlite") ? "sqlite" : "duckdb";
+
+    return cb_buf_format(out, err, "%s:%s", kind, place->path);
+}
+
 static cb_code restore_to(cb_ctx *ctx, cb_repo *repo, const cb_engine *engine,
-                          const cb_manifest *manifest, const char *path, cb_error *err)
+                          const cb_manifest *manifest, const scratch_place *place, cb_error *err)
 {
     CB_CLEANUP(cb_target_cleanup) cb_target *target = NULL;
+    CB_CLEANUP(cb_buf_free) cb_buf address = {0};
     cb_target_options options = {
         .mend = true, /* a scratch copy, and the question is whether the data is there */
         .state = manifest->state,
         .total_bytes = manifest->source_bytes,
+        .lake = place->is_lake ? &place->lake : NULL,
     };
     cb_output_counts counts = {0};
-    cb_code code;
+    cb_code code = CB_OK;
 
-    code = engine->target(ctx, path, &options, &target, err);
+    if (place->is_lake)
+        code = lake_address(place, &address, err);
+    if (code == CB_OK)
+        code = engine->target(ctx, place->is_lake ? (const char *)address.data : place->path,
+                              &options, &target, err);
     if (code == CB_OK)
         code = cb_target_prepare(target, err);
     if (code == CB_OK)
@@ -70,14 +129,30 @@ static cb_code restore_to(cb_ctx *ctx, cb_repo *repo, const cb_engine *engine,
     return code;
 }
 
+static cb_code open_restored(cb_ctx *ctx, const cb_engine *engine, const scratch_place *place,
+                             deep_check *deep, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf address = {0};
+    cb_lake_options lake = place->lake;
+    cb_code code = CB_OK;
+
+    lake.data_path = NULL; /* the restored catalog says where they are */
+    if (!place->is_lake)
+        return engine->deep(ctx, place->path, NULL, note_table, deep, err);
+    code = lake_address(place, &address, err);
+    return code == CB_OK
+               ? engine->deep(ctx, (const char *)address.data, &lake, note_table, deep, err)
+               : code;
+}
+
 static cb_code open_by_engine(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *ref,
-                              owned_verify *v, cb_error *err)
+                              const cb_lake_options *lake, owned_verify *v, cb_error *err)
 {
     CB_CLEANUP(cb_manifest_cleanup) cb_manifest *manifest = NULL;
     CB_CLEANUP(cb_scratch_free) cb_scratch scratch = {0};
     deep_check deep = {v, ref};
     const cb_engine *engine;
-    char path[CB_PATH_MAX];
+    scratch_place place;
     cb_code code;
 
     cb_event_text(ctx, CB_EVENT_PHASE, "opening %s@%s", ref->name, ref->label);
@@ -87,23 +162,23 @@ static cb_code open_by_engine(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref 
     if (code == CB_OK)
         code = cb_scratch_make(ctx, &scratch, err);
     if (code == CB_OK)
-        code = cb_path_join(scratch.path, "restored", path, err);
+        code = choose_place(&scratch, manifest, lake, &place, err);
     if (code == CB_OK)
-        code = restore_to(ctx, repo, engine, manifest, path, err);
+        code = restore_to(ctx, repo, engine, manifest, &place, err);
     if (code == CB_OK)
-        code = engine->deep(ctx, path, NULL, note_table, &deep, err);
+        code = open_restored(ctx, engine, &place, &deep, err);
     return code;
 }
 
 static cb_code deep_all(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t count,
-                        owned_verify *v, cb_error *err)
+                        const cb_lake_options *lake, owned_verify *v, cb_error *err)
 {
     for (size_t i = 0; i < count; i++) {
         cb_code code;
 
         if (!v->audit.is_good[i]) /* damage was found already: the engine has nothing to add */
             continue;
-        code = open_by_engine(ctx, repo, &refs[i], v, err);
+        code = open_by_engine(ctx, repo, &refs[i], lake, v, err);
         if (code == CB_CORRUPT) {
             char reason[CB_MESSAGE_MAX];
 
@@ -235,7 +310,7 @@ static cb_code run(cb_ctx *ctx, const cb_verify_request *request, owned_verify *
     cb_event_text(ctx, CB_EVENT_PHASE, "verifying");
     code = cb_audit(ctx, repo, refs, count, CB_AUDIT_CONTENT, &share, &v->audit, err);
     if (code == CB_OK && deep)
-        code = deep_all(ctx, repo, refs, count, v, err);
+        code = deep_all(ctx, repo, refs, count, &request->lake, v, err);
     cb_command_condemn(ctx, repo, v->audit.damaged_count > 0);
     if (code != CB_OK)
         return code;

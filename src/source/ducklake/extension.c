@@ -36,6 +36,8 @@ struct cb_lake_engine {
     pid_t child;      /* 0: none */
     int fd;
     cb_buf frame;
+    cb_buf attach; /* the ATTACH that made the lake visible */
+    bool keeps_attached;
 };
 
 /* ---- the process ---------------------------------------------------------------------------- */
@@ -488,15 +490,36 @@ static cb_code give_secrets(cb_lake_engine *engine, bucket_list *list, const cha
 
 static cb_code attach(cb_lake_engine *engine, const cb_lake_engine_options *options, cb_error *err)
 {
-    CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
     bool is_postgres = engine->address->kind == CB_LAKE_POSTGRES;
-    cb_code code = cb_engine_attach_sql(&sql, engine->address, is_postgres ? &engine->login : NULL,
-                                        options, err);
+    cb_code code;
 
+    engine->attach.size = 0;
+    code = cb_engine_attach_sql(&engine->attach, engine->address,
+                                is_postgres ? &engine->login : NULL, options, err);
     if (code == CB_OK)
-        code = cb_buf_u8(&sql, 0, err);
-    return code == CB_OK ? cb_lake_engine_query(engine, (const char *)sql.data, NULL, NULL, err)
-                         : code;
+        code = cb_buf_u8(&engine->attach, 0, err);
+    return code == CB_OK
+               ? cb_lake_engine_query(engine, (const char *)engine->attach.data, NULL, NULL, err)
+               : code;
+}
+
+cb_code cb_lake_engine_reattach(cb_lake_engine *engine, cb_error *err)
+{
+    cb_code code = cb_lake_engine_query(engine, "DETACH lake", NULL, NULL, err);
+
+    return code == CB_OK
+               ? cb_lake_engine_query(engine, (const char *)engine->attach.data, NULL, NULL, err)
+               : code;
+}
+
+void cb_lake_engine_keep_attached(cb_lake_engine *engine, bool keep)
+{
+    engine->keeps_attached = keep;
+}
+
+bool cb_lake_engine_keeps_attached(const cb_lake_engine *engine)
+{
+    return engine->keeps_attached;
 }
 
 /* Data in a bucket: the attach says which extension it wants, before it reads anything. */
@@ -627,6 +650,7 @@ static void engine_free(cb_lake_engine *engine)
 {
     cb_engine_login_wipe(&engine->login);
     cb_wire_wipe(&engine->frame);
+    cb_wire_wipe(&engine->attach);
     free(engine);
 }
 

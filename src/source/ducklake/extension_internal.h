@@ -18,6 +18,13 @@ CB_MUST_USE cb_code cb_lake_engine_start(cb_ctx *ctx, const cb_lake_address *add
 CB_MUST_USE cb_code cb_lake_engine_catalog_sql(cb_lake_engine *engine, cb_buf *sql,
                                                const char *format, cb_error *err);
 
+/* Let go of the lake and attach it again: what the extension remembered of it is forgotten. */
+CB_MUST_USE cb_code cb_lake_engine_reattach(cb_lake_engine *engine, cb_error *err);
+
+/* Let cb_lake_engine_read_all not do that between snapshots. */
+void cb_lake_engine_keep_attached(cb_lake_engine *engine, bool keep);
+bool cb_lake_engine_keeps_attached(const cb_lake_engine *engine);
+
 /* False once it fell over or was given up: no further question will be answered. */
 bool cb_lake_engine_is_alive(const cb_lake_engine *engine);
 

@@ -7,6 +7,9 @@
  * The sum does not depend on the order of the rows and counts duplicates. Names and types of the
  * columns are part of the digest.
  *
+ * Snapshot by snapshot, and the lake is attached anew for each: older versions of the extension
+ * take the columns of a table from a snapshot that was read before.
+ *
  * Which tables there are at a snapshot is asked of the catalog's own rows, not of the attached
  * lake: the engine lists the newest only.
  */
@@ -81,7 +84,7 @@ static cb_code list_tables(cb_lake_engine *engine, bool all_snapshots, table_lis
             " (t.end_snapshot IS NULL OR t.end_snapshot > s.snapshot_id)"
             " JOIN {schema} c ON c.schema_id = t.schema_id AND c.begin_snapshot <= s.snapshot_id"
             " AND (c.end_snapshot IS NULL OR c.end_snapshot > s.snapshot_id)"
-            " ORDER BY c.schema_name, t.table_name, s.snapshot_id",
+            " ORDER BY s.snapshot_id, c.schema_name, t.table_name",
             err);
     if (code == CB_OK)
         code = cb_lake_engine_query(engine, (const char *)sql.data, note_table, list, err);
@@ -222,7 +225,12 @@ cb_code cb_lake_engine_read_all(cb_lake_engine *engine, bool all_snapshots,
     CB_CLEANUP(table_list_free) table_list list = {0};
     cb_code code = list_tables(engine, all_snapshots, &list, err);
 
-    for (size_t i = 0; code == CB_OK && i < list.count; i++)
-        code = visit_table(engine, &list.tables[i], visit, arg, err);
+    for (size_t i = 0; code == CB_OK && i < list.count; i++) {
+        if (i > 0 && !cb_lake_engine_keeps_attached(engine) &&
+            list.tables[i].snapshot != list.tables[i - 1].snapshot)
+            code = cb_lake_engine_reattach(engine, err);
+        if (code == CB_OK)
+            code = visit_table(engine, &list.tables[i], visit, arg, err);
+    }
     return code;
 }
