@@ -543,6 +543,29 @@ static cb_code look_at_versions(cb_store *store, wanted *w, cb_error *err)
     return CB_OK;
 }
 
+cb_code cb_lake_files_read_past(cb_lake_files *files, const char *url, uint64_t size,
+                                uint64_t offset, uint64_t length, cb_buf *into, bool *done,
+                                cb_error *err)
+{
+    wanted w = {.size = size <= INT64_MAX ? (int64_t)size : INT64_MAX};
+    cb_store *store;
+    cb_code code;
+
+    *done = false;
+    if (!cb_lake_url_is_remote(url))
+        return CB_OK;
+    code = cb_lake_files_store(files, url, false, &store, &w.key, err);
+    if (code == CB_OK)
+        code = look_at_versions(store, &w, err);
+    if (code == CB_OK && w.has_chosen && w.chosen[0] != '\0')
+        code = cb_store_get_version(store, w.key, w.chosen, offset, length, into, err);
+    *done = code == CB_OK && w.has_chosen && w.chosen[0] != '\0';
+    if (code != CB_DENIED && code != CB_UNSUPPORTED && code != CB_NOT_FOUND)
+        return code;
+    cb_error_clear(err); /* who may not look at versions has none */
+    return CB_OK;
+}
+
 cb_code cb_lake_files_revert(cb_lake_files *files, const char *url, int64_t size, bool *done,
                              cb_error *err)
 {

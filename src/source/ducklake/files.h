@@ -24,6 +24,13 @@ bool cb_lake_url_is_remote(const char *url);
 /* Append [offset, offset + length) to `into`; fewer bytes only at the end. CB_NOT_FOUND. */
 CB_MUST_USE cb_code cb_lake_files_read(cb_lake_files *files, const char *url, uint64_t offset,
                                        uint64_t length, cb_buf *into, cb_error *err);
+/*
+ * The same of an object that was deleted, from a bucket that keeps versions: the newest that has
+ * `size` bytes. *done false: there is none. The price is a listing beside the read.
+ */
+CB_MUST_USE cb_code cb_lake_files_read_past(cb_lake_files *files, const char *url, uint64_t size,
+                                            uint64_t offset, uint64_t length, cb_buf *into,
+                                            bool *done, cb_error *err);
 CB_MUST_USE cb_code cb_lake_files_size(cb_lake_files *files, const char *url, uint64_t *out,
                                        cb_error *err);
 /* Everything below `prefix` (a data path, or a part of one) into a set of the ledger: .parquet and

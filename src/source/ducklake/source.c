@@ -421,23 +421,41 @@ static cb_code moved(cb_lake_source *s, const cb_lake_slot *slot, cb_error *err)
     return cb_fail(err, CB_RETRY, "'%s' is gone", slot->from);
 }
 
+/* A bucket that keeps versions has a file that was deleted: then the catalog that names it is as
+   good as ever. */
+static cb_code read_file(cb_lake_source *s, const cb_lake_slot *slot, const cb_piece *piece,
+                         cb_buf *into, bool *is_gone, cb_error *err)
+{
+    bool done;
+    cb_code code =
+        cb_lake_files_read(s->files, slot->from, piece->offset, piece->length, into, err);
+
+    *is_gone = false;
+    if (code != CB_NOT_FOUND)
+        return code;
+    cb_error_clear(err);
+    code = cb_lake_files_read_past(s->files, slot->from, slot->size, piece->offset, piece->length,
+                                   into, &done, err);
+    *is_gone = code == CB_OK && !done;
+    return code;
+}
+
 static cb_code read_piece(cb_source *source, const cb_piece *piece, cb_buf *into, cb_error *err)
 {
     cb_lake_source *s = of(source);
     const cb_lake_slot *slot = &s->slots[cb_get_u32(piece->note)];
     size_t before = into->size;
+    bool is_gone;
     cb_code code;
 
     if (slot->is_catalog)
         return read_catalog(slot, piece, into, err);
-    code = cb_lake_files_read(s->files, slot->from, piece->offset, piece->length, into, err);
-    if (code == CB_NOT_FOUND)
-        return moved(s, slot, err);
+    code = read_file(s, slot, piece, into, &is_gone, err);
     if (code == CB_RETRY) /* of a server; for us it would mean that the file is gone */
         err->code = code = CB_IO;
     if (code != CB_OK)
         return cb_context(err, "'%s'", slot->from);
-    if (into->size - before != piece->length)
+    if (is_gone || into->size - before != piece->length)
         return moved(s, slot, err);
     return check_shape(s, slot, piece, into->data + before, err);
 }
