@@ -4,7 +4,7 @@
  * Rows that began later go, rows that ended later are open again, and what hangs on a row that went
  * goes with it. Ids that later commits gave out are not given out again: next_catalog_id and
  * next_file_id of N are raised to what they had become; next_row_id is not touched. Statistics of
- * tables stay: as bounds they are right for fewer rows as well.
+ * tables stay: as bounds they are right for fewer rows as well, but for columns of another type.
  *
  * What cannot be cut: a file that holds rows of snapshots up to N and of later ones (partial_max,
  * written by a merge, a flush, or a second DELETE). DuckLake tells those rows apart by the number
@@ -181,6 +181,18 @@ static void cut_table(cb_lake_edit *edit, const cb_lake_table *table, long long 
                          n);
 }
 
+/* Bounds of a column that changed later may not be values of the type that it had: DuckLake would
+   refuse to read the table. Without bounds it reads all of it. */
+static void forget_bounds(cb_lake_edit *edit, long long n)
+{
+    if (cb_lake_edit_has(edit, "table_column_stats", "max_value"))
+        cb_lake_edit_run(edit, NULL,
+                         "UPDATE {table_column_stats} SET min_value = NULL, max_value = NULL "
+                         "WHERE (table_id, column_id) IN "
+                         "(SELECT table_id, column_id FROM {column} WHERE begin_snapshot > %lld)",
+                         n);
+}
+
 /* Deletes of a table that is gone. Empty ones of others stay: DuckLake makes them on first use and
    takes one that is there. */
 static void drop_lost_inlined(cb_lake_edit *edit)
@@ -219,6 +231,7 @@ void cb_lake_edit_cut(cb_lake_edit *edit, int64_t snapshot)
     tables = cb_lake_edit_number(edit, 0, "SELECT count(DISTINCT table_id) FROM {table}");
     next_catalog = cb_lake_edit_number(edit, 0, "SELECT max(next_catalog_id) FROM {snapshot}");
     next_file = cb_lake_edit_number(edit, 0, "SELECT max(next_file_id) FROM {snapshot}");
+    forget_bounds(edit, n);
     drop_file_details(edit, n);
     drop_later_inlined(edit, n);
     for (size_t i = 0; i < edit->schema->count; i++)
