@@ -191,7 +191,7 @@ static cb_code create(undumping *u, const cb_lake_address *address, cb_error *er
     return code == CB_OK ? cb_lake_db_commit(db, err) : code;
 }
 
-/* A server's old tables go in the transaction in which the new ones come. */
+/* The old tables go in the transaction in which the new ones come. */
 static cb_code replace_tables(void *arg, cb_lake_db *db, const cb_lake_schema *schema, bool *keep,
                               cb_error *err)
 {
@@ -266,6 +266,21 @@ static cb_code suit(const char *lake, const cb_lake_options *options, const cb_s
     return CB_OK;
 }
 
+/* In a transaction where the kind has them: then no instant shows anything between. */
+static cb_code replace(undumping *u, const cb_lake_address *address, cb_error *err)
+{
+    cb_code code;
+
+    if (address->kind == CB_LAKE_DUCKDB)
+        return replace_file(u, address, err);
+    code = cb_lake_transact(u->ctx, address, replace_tables, u, err);
+    if (address->kind != CB_LAKE_SQLITE || (code != CB_CORRUPT && code != CB_UNSUPPORTED))
+        return code;
+    cb_event_text(u->ctx, CB_EVENT_INFO, "the old file is put aside whole: %s", err->message);
+    cb_error_clear(err);
+    return replace_file(u, address, err);
+}
+
 static cb_code put_back(undumping *u, const cb_lake_address *address, bool force, cb_error *err)
 {
     bool exists = false;
@@ -278,11 +293,7 @@ static cb_code put_back(undumping *u, const cb_lake_address *address, bool force
         cb_hint(err, "--force replaces it.");
         return err->code;
     }
-    if (!exists)
-        return create(u, address, err);
-    return address->kind == CB_LAKE_POSTGRES
-               ? cb_lake_transact(u->ctx, address, replace_tables, u, err)
-               : replace_file(u, address, err);
+    return exists ? replace(u, address, err) : create(u, address, err);
 }
 
 cb_code cb_lake_undump(cb_ctx *ctx, const char *file, const char *lake,
