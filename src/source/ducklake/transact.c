@@ -13,6 +13,7 @@
 #include "source/duckdb/exchange.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 
 static cb_code run_work(cb_lake_db *db, cb_lake_work *work, void *arg, bool *keep, cb_error *err)
 {
@@ -188,18 +189,32 @@ static cb_code look_at_copy(cb_ctx *ctx, const cb_lake_address *address, const c
     return code == CB_OK ? run_work(db, work, arg, &keep, err) : code;
 }
 
+/* A killed writer left its journal: SQLite would roll it back into the file before anybody reads.
+   That is left to who writes next; we look at a copy. */
+static bool has_hot_journal(const cb_lake_address *address)
+{
+    char journal[CB_PATH_MAX + 16];
+
+    snprintf(journal, sizeof(journal), "%s-journal", address->path);
+    return address->kind == CB_LAKE_SQLITE && cb_path_exists(journal);
+}
+
 cb_code cb_lake_look(cb_ctx *ctx, const cb_lake_address *address, cb_lake_work *work, void *arg,
                      cb_error *err)
 {
     CB_CLEANUP(cb_lake_db_cleanup) cb_lake_db *db = NULL;
     CB_CLEANUP(cb_lake_beside_free) cb_lake_beside beside = {.lock = -1};
     bool keep = false;
-    cb_code code;
+    cb_code code = CB_OK;
 
-    if (address->kind == CB_LAKE_DUCKDB) {
-        code = cb_lake_beside_make(ctx, NULL, &beside, err);
-        return code == CB_OK ? look_at_copy(ctx, address, beside.path, work, arg, err) : code;
+    if (address->kind != CB_LAKE_DUCKDB) {
+        code = cb_lake_db_open(ctx, address, CB_LAKE_READ, &db, err);
+        if (code == CB_OK)
+            return run_work(db, work, arg, &keep, err);
+        if (code != CB_DENIED || !has_hot_journal(address))
+            return code;
+        cb_error_clear(err);
     }
-    code = cb_lake_db_open(ctx, address, CB_LAKE_READ, &db, err);
-    return code == CB_OK ? run_work(db, work, arg, &keep, err) : code;
+    code = cb_lake_beside_make(ctx, NULL, &beside, err);
+    return code == CB_OK ? look_at_copy(ctx, address, beside.path, work, arg, err) : code;
 }
