@@ -289,7 +289,7 @@ static cb_code adopted_sum(const cb_lake_adopt_result *result, bool undone, cb_b
         return cb_buf_format(out, err, "nothing was adopted\n");
     return cb_buf_format(out, err,
                          "%llu row%s in %llu file%s came back, as snapshot %lld\n"
-                         "to undo it: lake adopt LAKE --undo\n",
+                         "to undo it: canvasback lake adopt LAKE --undo\n",
                          rows, cb_plural(rows), files, cb_plural(files),
                          (long long)result->snapshot);
 }

@@ -256,7 +256,9 @@ const cb_option cb_options[CB_OPT_END] = {
         .commands = CB_FOR(RESTORE), .value = "TIME",
         .summary = "the newest backup that is not after this time",
         .detail = "'YYYY-MM-DD HH:MM:SS[.ffffff][Z|+hh:mm|-hh:mm]'. Without a zone it is local "
-                  "time. Refused when there is no such backup: another is never taken instead.",
+                  "time. Refused when there is no such backup: another is never taken instead.\n\n"
+                  "A lake is brought back as it was then, from a later backup too that has that "
+                  "time in its history.",
     },
     [CB_OPT_DELTA] = {
         .name = "delta", .type = CB_TYPE_FLAG, .flags = CB_OPTION_LINE_ONLY,
@@ -343,7 +345,8 @@ const cb_option cb_options[CB_OPT_END] = {
         .name = "snapshot", .type = CB_TYPE_COUNT, .flags = CB_OPTION_LINE_ONLY,
         .commands = CB_FOR(RESTORE), .value = "N", .max = INT64_MAX,
         .summary = "a lake as it was at its snapshot N",
-        .detail = "Any snapshot that the backup holds: show tells the oldest and the newest.",
+        .detail = "Any snapshot that the backup holds: show tells the oldest and the newest. "
+                  "Without a label, the newest backup that holds it is taken.",
     },
     [CB_OPT_TABLES] = {
         .name = "tables", .type = CB_TYPE_TABLES,
