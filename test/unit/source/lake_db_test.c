@@ -598,8 +598,6 @@ static void test_busy(void **state)
     char name[32];
 
     make_lake(f);
-    cb_ctx_free(f->ctx); /* an engine that is loaded already does not like to be forked */
-    f->ctx = new_ctx(f, library);
     pid = hold(f, &tell);
     assert_code(CB_BUSY, cb_lake_db_open(f->ctx, &f->address, CB_LAKE_WRITE, &db, &err));
     assert_null(db);
@@ -914,7 +912,6 @@ static void test_versions(void **state)
     cb_duck_file after;
     cb_error err = {0};
 
-    cb_ctx_free(f->ctx);
     apart(f, library, make_lake);
     assert_ok(cb_duck_file_look(f->path, &before, &err));
     entries = 2;
@@ -940,7 +937,6 @@ static void test_versions(void **state)
     assert_int_equal(after.compatibility, before.compatibility);
     assert_int_equal(unlink(f->path), 0);
     apart(f, library, make_variant);
-    f->ctx = new_ctx(f, library);
 }
 
 static void make_old(fixture *f)
