@@ -84,7 +84,6 @@ def tables_at(con, catalog, version):
 def fingerprint(con, catalog, versions):
     """Every table at every snapshot (`versions`: only at these), and all else that is told of the
     lake now."""
-    catalog = name(catalog)
     seen = {}
     snapshots = con.execute(
         "SELECT snapshot_id, epoch_us(snapshot_time) FROM ducklake_snapshots('lake') ORDER BY 1"
@@ -125,7 +124,8 @@ def answer(con, ask):
     if ask["do"] == "fingerprint":
         con.execute("BEGIN")  # one transaction: the catalog's schemas are read once
         try:
-            return fingerprint(con, "__ducklake_metadata_lake", ask["versions"])
+            where = ["__ducklake_metadata_lake", *([ask["schema"]] if ask["schema"] else [])]
+            return fingerprint(con, name(*where), ask["versions"])
         finally:
             con.execute("ROLLBACK")
     done = con.execute(ask["text"], ask.get("values") or [])

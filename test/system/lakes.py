@@ -173,6 +173,7 @@ class LakeProcess:
             env={**os.environ, "TZ": "UTC"},
         )
         self.lock = threading.Lock()
+        self.schema = ""  # of the catalog's tables; empty: the kind's default
         line = self.process.stdout.readline()
         assert line == "ready\n", line + self.process.stderr.read()
 
@@ -201,7 +202,7 @@ class LakeProcess:
 
     def fingerprint(self, versions=None):
         """What a user can see: every table at every snapshot (`versions`: at these), and what is newest."""
-        return self.ask(do="fingerprint", versions=versions)
+        return self.ask(do="fingerprint", versions=versions, schema=self.schema)
 
     def kill(self):
         self.process.kill()
@@ -234,6 +235,7 @@ def child(version, address, options=None, s3=None, encrypted=False):
         needs.append("httpfs")
     process = LakeProcess(version, needs)
     try:
+        process.schema = (options or {}).get("METADATA_SCHEMA", "")
         process.ask(do="attach", lake=address, options=options or {}, s3=s3)
     except BaseException:
         process.close()
@@ -347,8 +349,8 @@ class Lake:
     def catalog_sql(self, text):
         """Rows of strings from the catalog's tables, not by way of DuckLake. Quote names with "."""
         if self.kind == "postgres":
-            found = self.postgres.sql(self.database, f"SET search_path = {self.schema or 'public'};\n{text}", "lake")
-            return found
+            schema = (self.schema or "public").replace('"', '""')
+            return self.postgres.sql(self.database, f'SET search_path = "{schema}";\n{text}', "lake")
         if self.kind == "sqlite":
             with contextlib.closing(sqlite3.connect(self.file)) as con, con:
                 return [[str(one) if one is not None else "" for one in row] for row in con.execute(text)]
@@ -472,6 +474,9 @@ class Lakes:
         key = (rich, *sorted(what.items()))
         if key not in self.templates:
             script = PLAIN if not rich else RICH if what["version"] == LAKE_VERSION else OLD
+            if rich == "unmerged":  # each file has rows of one snapshot
+                mixing = ("flush_inlined", "merge_adjacent", "FROM vectors WHERE i % 5", "add_data_files")
+                script = [text for text in script if not any(word in text for word in mixing)]
             lake = self.make(self.folder / f"template-{len(self.templates)}", script, **what)
             lake.before = lambda: self.fingerprints.get(key) or self.fingerprints.setdefault(key, lake.fingerprint())
             self.templates[key] = lake
