@@ -12,24 +12,15 @@
 #include <unistd.h>
 
 static cb_verb *const verbs[CB_COMMAND_END] = {
-    [CB_COMMAND_BACKUP] = cb_verb_backup,
-    [CB_COMMAND_RESTORE] = cb_verb_restore,
-    [CB_COMMAND_LIST] = cb_verb_list,
-    [CB_COMMAND_SHOW] = cb_verb_show,
-    [CB_COMMAND_VERIFY] = cb_verb_verify,
-    [CB_COMMAND_CHECK] = cb_verb_check,
-    [CB_COMMAND_EXPIRE] = cb_verb_expire,
-    [CB_COMMAND_COPY] = cb_verb_copy,
-    [CB_COMMAND_INIT] = cb_verb_init,
-    [CB_COMMAND_REPO] = cb_verb_repo,
-    [CB_COMMAND_REPAIR] = cb_verb_repair,
-    [CB_COMMAND_LAKE] = cb_verb_lake,
-    [CB_COMMAND_METRICS] = cb_verb_metrics,
-    [CB_COMMAND_REPORT] = cb_verb_report,
-    [CB_COMMAND_SCHEDULE] = cb_verb_schedule,
-    [CB_COMMAND_HELP] = cb_verb_help,
-    [CB_COMMAND_VERSION] = cb_verb_version,
-    [CB_COMMAND_COMPLETION] = cb_verb_completion,
+    [CB_COMMAND_BACKUP] = cb_verb_backup,     [CB_COMMAND_RESTORE] = cb_verb_restore,
+    [CB_COMMAND_LIST] = cb_verb_list,         [CB_COMMAND_SHOW] = cb_verb_show,
+    [CB_COMMAND_VERIFY] = cb_verb_verify,     [CB_COMMAND_CHECK] = cb_verb_check,
+    [CB_COMMAND_EXPIRE] = cb_verb_expire,     [CB_COMMAND_COPY] = cb_verb_copy,
+    [CB_COMMAND_INIT] = cb_verb_init,         [CB_COMMAND_REPO] = cb_verb_repo,
+    [CB_COMMAND_REPAIR] = cb_verb_repair,     [CB_COMMAND_LAKE] = cb_verb_lake,
+    [CB_COMMAND_METRICS] = cb_verb_metrics,   [CB_COMMAND_REPORT] = cb_verb_report,
+    [CB_COMMAND_SCHEDULE] = cb_verb_schedule, [CB_COMMAND_HELP] = cb_verb_help,
+    [CB_COMMAND_VERSION] = cb_verb_version,   [CB_COMMAND_COMPLETION] = cb_verb_completion,
 };
 
 static cb_verb *choose(const cb_config *config)
