@@ -337,9 +337,30 @@ static cb_code load(cb_lake_engine *engine, const char *name, cb_error *err)
     return code;
 }
 
+/* PostgreSQL's extension asks all storages of secrets, also that of the user's own files, which has
+   to be there then; it gets a folder that does not exist. */
+static cb_code hide_secrets(cb_lake_engine *engine, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
+    char folder[CB_PATH_MAX];
+    cb_code code = cb_path_join(engine->place.extensions, "no-secrets", folder, err);
+
+    if (code == CB_OK)
+        code = cb_lake_engine_query(engine, "SET allow_persistent_secrets = true", NULL, NULL, err);
+    if (code == CB_OK)
+        code = cb_duck_compose(
+            &sql, (cb_duck_piece[]){{0, "SET secret_directory = "}, {'\'', folder}, {0, NULL}},
+            err);
+    return code == CB_OK ? cb_lake_engine_query(engine, (const char *)sql.data, NULL, NULL, err)
+                         : code;
+}
+
 static cb_code load_extensions(cb_lake_engine *engine, cb_error *err)
 {
-    cb_code code = load(engine, "ducklake", err);
+    cb_code code = hide_secrets(engine, err);
+
+    if (code == CB_OK)
+        code = load(engine, "ducklake", err);
 
     if (code == CB_OK && engine->address != NULL && engine->address->kind == CB_LAKE_SQLITE)
         code = load(engine, "sqlite_scanner", err);
