@@ -276,6 +276,19 @@ static cb_code publish_server(const publishing *p, cb_error *err)
 
 /* ---- a file of another kind --------------------------------------------------------------- */
 
+/* A lake of an old version must stay one that its own DuckDB opens: so must the file around it. */
+static cb_code take_version(cb_lake_db *copy, cb_lake_address *address, cb_error *err)
+{
+    CB_CLEANUP(cb_arena_free) cb_arena arena = {0};
+    const char *version;
+    cb_code code = cb_lake_db_text(copy, "SELECT value FROM {metadata} WHERE key = 'version'",
+                                   &arena, &version, err);
+
+    if (code == CB_OK && version != NULL && strlen(version) < sizeof(address->for_version))
+        memcpy(address->for_version, version, strlen(version) + 1);
+    return code;
+}
+
 static cb_code convert_to_file(const publishing *p, const char *made, cb_error *err)
 {
     CB_CLEANUP(cb_lake_db_cleanup) cb_lake_db *copy = NULL;
@@ -296,6 +309,8 @@ static cb_code convert_to_file(const publishing *p, const char *made, cb_error *
     if (code == CB_OK)
         code = cb_lake_copy_open_in(p->ctx, p->folder, p->kind, schema_of_copy(p), CB_LAKE_READ,
                                     &copy, err);
+    if (code == CB_OK)
+        code = take_version(copy, address, err);
     if (code == CB_OK)
         code = cb_lake_db_open(p->ctx, address, CB_LAKE_CREATE, &db, err);
     if (code == CB_OK)
