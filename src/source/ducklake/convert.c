@@ -17,6 +17,7 @@ typedef struct converting {
     cb_ctx *ctx;
     cb_lake_db *from, *to;
     cb_lake_schema schema; /* of `from` */
+    bool is_old;           /* spec 0.3 or before */
     bool *is_left_out;     /* of its tables: nothing is in them, and they cannot be held */
 } converting;
 
@@ -65,7 +66,8 @@ static cb_code type_users_columns(moving *m, const cb_lake_inlined *inlined, cb_
         if (type == NULL)
             return cb_fail(err, CB_CORRUPT, "the catalog does not say what column '%s' of '%s' is",
                            table->columns[i].name, table->name);
-        code = cb_lake_type_hold(cb_lake_db_kind(m->all->to), type, &m->arena, &m->columns[i], err);
+        code = cb_lake_type_hold(cb_lake_db_kind(m->all->to), m->all->is_old, type, &m->arena,
+                                 &m->columns[i], err);
         m->is_boolean[i] = strcmp(type, "BOOLEAN") == 0;
         if (cb_lake_db_kind(m->all->to) == CB_LAKE_DUCKDB && m->columns[i].type == CB_LAKE_OTHER) {
             m->becomes[i] = m->columns[i].declared;
@@ -259,6 +261,18 @@ static cb_code convert_table(converting *all, size_t number, bool is_trial, cb_e
     return code == CB_OK ? CB_OK : cb_context(err, "table '%s'", all->schema.tables[number].name);
 }
 
+static cb_code read_version(converting *all, cb_error *err)
+{
+    CB_CLEANUP(cb_arena_free) cb_arena arena = {0};
+    const char *version = NULL;
+    cb_code code = cb_lake_db_text(
+        all->from, "SELECT max(\"value\") FROM {metadata} WHERE \"key\" = 'version'", &arena,
+        &version, err);
+
+    all->is_old = version != NULL && cb_lake_version_compare(version, "0.4-dev1") < 0;
+    return code;
+}
+
 cb_code cb_lake_convert(cb_ctx *ctx, cb_lake_db *from, cb_lake_db *to, cb_error *err)
 {
     converting all = {.ctx = ctx, .from = from, .to = to};
@@ -266,6 +280,8 @@ cb_code cb_lake_convert(cb_ctx *ctx, cb_lake_db *from, cb_lake_db *to, cb_error 
 
     if (code == CB_OK && all.schema.count == 0)
         code = cb_fail(err, CB_CORRUPT, "the catalog has no tables");
+    if (code == CB_OK)
+        code = read_version(&all, err);
     if (code == CB_OK) {
         all.is_left_out = calloc(all.schema.count, sizeof(*all.is_left_out));
         if (all.is_left_out == NULL)

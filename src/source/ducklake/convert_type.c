@@ -73,8 +73,8 @@ static bool holds_variant(const char *type)
     return strcasecmp(type, word) == 0;
 }
 
-cb_code cb_lake_type_hold(cb_lake_kind kind, const char *type, cb_arena *arena, cb_lake_column *out,
-                          cb_error *err)
+cb_code cb_lake_type_hold(cb_lake_kind kind, bool is_old, const char *type, cb_arena *arena,
+                          cb_lake_column *out, cb_error *err)
 {
     const held *found = find_held(type);
     const char *brackets = strchr(type, '(');
@@ -100,6 +100,9 @@ cb_code cb_lake_type_hold(cb_lake_kind kind, const char *type, cb_arena *arena, 
         out->type = CB_LAKE_OTHER;
         return cb_arena_format(arena, &out->declared, err, "numeric%s", brackets);
     }
+    if (is_old && found != NULL && found->in_postgres == CB_LAKE_BLOB &&
+        strcmp(found->duckdb, "BLOB") != 0)
+        found = NULL;
     if (found != NULL)
         out->type = found->in_postgres;
     out->declared =

@@ -10,10 +10,13 @@
 
 #include "source/ducklake/db.h"
 
-/* A column of `kind` for values of a DuckDB type; `name` stays as it is. CB_UNSUPPORTED: DuckLake
-   does not inline that type there (VARIANT). */
-CB_MUST_USE cb_code cb_lake_type_hold(cb_lake_kind kind, const char *type, cb_arena *arena,
-                                      cb_lake_column *out, cb_error *err);
+/*
+ * A column of `kind` for values of a DuckDB type; `name` stays as it is. `is_old`: in a lake of
+ * spec 0.3 or before, whose readers take PostgreSQL's bytea for a BLOB where a text is meant.
+ * CB_UNSUPPORTED: DuckLake does not inline that type there (VARIANT).
+ */
+CB_MUST_USE cb_code cb_lake_type_hold(cb_lake_kind kind, bool is_old, const char *type,
+                                      cb_arena *arena, cb_lake_column *out, cb_error *err);
 
 /*
  * The types of a table's columns at the beginning of a schema version, from ducklake_column: one

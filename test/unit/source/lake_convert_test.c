@@ -48,7 +48,7 @@ static const char *held(kit *k, cb_lake_kind kind, const char *type, cb_lake_typ
     cb_lake_column column = {.name = "c"};
     cb_error err = {0};
 
-    assert_ok(cb_lake_type_hold(kind, type, &k->arena, &column, &err));
+    assert_ok(cb_lake_type_hold(kind, false, type, &k->arena, &column, &err));
     assert_int_equal(column.type, expected);
     return column.declared;
 }
@@ -74,6 +74,22 @@ static void test_types_as_ducklake_makes_them(void **state)
                         "STRUCT(a INTEGER)[]");
 }
 
+/* Before 0.4 a text was held as one, and a bytea is read as what it is. */
+static void test_text_of_old_lakes(void **state)
+{
+    kit *k = *state;
+    cb_lake_column column = {.name = "c"};
+    cb_error err = {0};
+
+    assert_ok(cb_lake_type_hold(CB_LAKE_POSTGRES, true, "VARCHAR", &k->arena, &column, &err));
+    assert_string_equal(column.declared, "character varying");
+    assert_int_equal(column.type, CB_LAKE_VARCHAR);
+    assert_ok(cb_lake_type_hold(CB_LAKE_POSTGRES, true, "BLOB", &k->arena, &column, &err));
+    assert_string_equal(column.declared, "bytea");
+    assert_ok(cb_lake_type_hold(CB_LAKE_POSTGRES, true, "UUID", &k->arena, &column, &err));
+    assert_string_equal(column.declared, "uuid");
+}
+
 static void test_variant(void **state)
 {
     kit *k = *state;
@@ -84,9 +100,10 @@ static void test_variant(void **state)
         cb_error err = {0};
 
         assert_code(CB_UNSUPPORTED,
-                    cb_lake_type_hold(CB_LAKE_SQLITE, types[i], &k->arena, &column, &err));
+                    cb_lake_type_hold(CB_LAKE_SQLITE, false, types[i], &k->arena, &column, &err));
         cb_error_clear(&err);
-        assert_code(CB_OK, cb_lake_type_hold(CB_LAKE_DUCKDB, types[i], &k->arena, &column, &err));
+        assert_code(CB_OK,
+                    cb_lake_type_hold(CB_LAKE_DUCKDB, false, types[i], &k->arena, &column, &err));
     }
     assert_string_equal(held(k, CB_LAKE_SQLITE, "STRUCT(\"VARIANT\" INTEGER)", CB_LAKE_VARCHAR),
                         "VARCHAR");
@@ -208,6 +225,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_types_as_ducklake_makes_them, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_text_of_old_lakes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_variant, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_types_from_the_catalog, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_values_and_keys, set_up, tear_down),
