@@ -36,6 +36,8 @@ static cb_code take_field(const cb_field *field, cb_arena *arena, cb_lake_kept *
         return cb_field_text(field, arena, &out->data_path, err);
     case CB_LAKE_STATE_VERSION:
         return cb_field_text(field, arena, &out->version, err);
+    case CB_LAKE_STATE_REPLICA:
+        return cb_field_text(field, arena, &out->replica, err);
     case CB_LAKE_STATE_SNAPSHOT:
         return cb_field_i64(field, &out->snapshot, err);
     default: /* of no interest here, or of a later release */

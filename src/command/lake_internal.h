@@ -35,6 +35,7 @@ CB_MUST_USE cb_code cb_lake_backups_look(cb_ctx *ctx, const char *name, cb_lake_
 typedef struct cb_lake_kept {
     cb_lake_kind kind;
     const char *schema, *data_path, *version;
+    const char *replica; /* NULL: none */
     int64_t snapshot;
 } cb_lake_kept;
 /* Errors: CB_UNSUPPORTED when it is no backup of a lake. */
@@ -47,6 +48,17 @@ CB_MUST_USE cb_code cb_lake_kept_read(const cb_manifest *manifest, cb_arena *are
  */
 CB_MUST_USE cb_code cb_lake_read_back(cb_ctx *ctx, cb_repo *repo, const cb_manifest *manifest,
                                       const cb_lake_kept *kept, const char *folder, cb_error *err);
+
+/* ---- lake_verify.c ------------------------------------------------------------------------ */
+
+/*
+ * Read the catalog of a lake's backup back, and compare what it names with what the backup has, and
+ * what that only refers to with what lies there. Findings go to `report`; then *is_good is false.
+ * Memory: bounded; disk: a copy of the catalog and a ledger in a scratch folder.
+ */
+CB_MUST_USE cb_code cb_lake_verify(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *ref,
+                                   const cb_manifest *manifest, cb_audit_report *report,
+                                   bool *is_good, cb_error *err);
 
 /* ---- lake_lists.c ------------------------------------------------------------------------- */
 

@@ -5,12 +5,11 @@
  * remembers: run after run everything comes round. --schedule does the same for --deep, one backup
  * a run.
  */
-#include "command/command_internal.h"
+#include "command/lake_internal.h"
 
 #include "base/array.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "source/ducklake/ducklake.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,6 +192,32 @@ static cb_code deep_all(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs,
     return CB_OK;
 }
 
+/* ---- lakes ------------------------------------------------------------------------------- */
+
+/* What a lake's catalog names must be in its backup: the chunks alone do not tell. */
+static cb_code compare_lakes(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t count,
+                             owned_verify *v, cb_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        CB_CLEANUP(cb_manifest_cleanup) cb_manifest *manifest = NULL;
+        cb_code code;
+
+        if (!v->audit.is_good[i])
+            continue;
+        code = cb_manifest_load(repo, &refs[i], &manifest, err);
+        if (code == CB_NOT_FOUND && cb_manifest_is_gone(repo, &refs[i])) {
+            cb_error_clear(err);
+            continue;
+        }
+        if (code == CB_OK && strcmp(manifest->kind, cb_ducklake_engine.kind) == 0)
+            code =
+                cb_lake_verify(ctx, repo, &refs[i], manifest, &v->audit, &v->audit.is_good[i], err);
+        if (code != CB_OK)
+            return code;
+    }
+    return CB_OK;
+}
+
 /* ---- which ------------------------------------------------------------------------------- */
 
 static int newest_first(const void *a, const void *b)
@@ -309,6 +334,8 @@ static cb_code run(cb_ctx *ctx, const cb_verify_request *request, owned_verify *
         return code;
     cb_event_text(ctx, CB_EVENT_PHASE, "verifying");
     code = cb_audit(ctx, repo, refs, count, CB_AUDIT_CONTENT, &share, &v->audit, err);
+    if (code == CB_OK && !v->audit.is_part)
+        code = compare_lakes(ctx, repo, refs, count, v, err);
     if (code == CB_OK && deep)
         code = deep_all(ctx, repo, refs, count, &request->lake, v, err);
     cb_command_condemn(ctx, repo, v->audit.damaged_count > 0);
