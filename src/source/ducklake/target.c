@@ -90,6 +90,17 @@ static cb_code refuse_old(cb_lake_target *t, cb_error *err)
     return err->code;
 }
 
+/* Is there the database, and may we make tables in it? Asked before hours of copying, and given up
+   again: nothing is there until finish. */
+static cb_code try_server(const cb_lake_target *t, cb_error *err)
+{
+    CB_CLEANUP(cb_lake_db_cleanup) cb_lake_db *db = NULL;
+
+    if (t->address.kind != CB_LAKE_POSTGRES || t->exists)
+        return CB_OK;
+    return cb_lake_db_open(t->ctx, &t->address, CB_LAKE_CREATE, &db, err);
+}
+
 static cb_code refuse_full(const cb_lake_target *t, cb_error *err)
 {
     char need[CB_SIZE_TEXT_MAX];
@@ -119,6 +130,8 @@ static cb_code prepare(cb_target *base, cb_error *err)
         code = cb_lake_exists(t->ctx, &t->address, &t->exists, err);
     if (code == CB_OK)
         code = refuse_old(t, err);
+    if (code == CB_OK)
+        code = try_server(t, err);
     if (code == CB_OK)
         code = cb_lake_beside_make(t->ctx, is_file ? t->address.path : NULL, &t->folder, err);
     if (code == CB_OK)
