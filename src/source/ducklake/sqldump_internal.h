@@ -71,6 +71,14 @@ CB_MUST_USE cb_code cb_sqldump_file_flush(cb_sqldump_file *file, bool all, cb_er
 CB_MUST_USE cb_code cb_sqldump_file_commit(cb_sqldump_file *file, char sha256[65], cb_error *err);
 void cb_sqldump_file_free(cb_sqldump_file *file); /* without commit nothing is left */
 
+/* ---- sqldump_values.c: the rows of an INSERT --------------------------------------------------
+ */
+
+/* Visit the rows of "(...),\n(...)" (NULL: none are visited); *is_plain false: they are not written
+   as a dump writes them, and the rows that were visited are not all. */
+CB_MUST_USE cb_code cb_sqldump_values(const char *values, size_t columns, cb_lake_row *visit,
+                                      void *arg, bool *is_plain, cb_error *err);
+
 /* ---- sqldump_scan.c: a dump in its parts ------------------------------------------------------
  */
 

@@ -159,12 +159,15 @@ typedef struct run {
     cb_lake_db *db;
     cb_lake_kind kind;
     bool is_copying;
+    /* DuckDB: the table whose rows are being loaded. */
+    cb_lake_schema schema; /* that `table` is in */
+    const cb_lake_table *table;
+    cb_lake_loader *loader;
 } run;
 
-/* The last "name" before the columns of COPY "schema"."table" (...). */
-static bool copied_table(const char *statement, char out[256])
+/* The last name of "schema"."table", and what is behind it; NULL: there is none. */
+static const char *last_name(const char *at, char out[256])
 {
-    const char *at = statement + strlen("COPY ");
     size_t size = 0;
 
     for (; *at == '"' || *at == '.'; at++) {
@@ -173,15 +176,98 @@ static bool copied_table(const char *statement, char out[256])
         for (size = 0, at++; *at != '\0' && (*at != '"' || at[1] == '"'); at++) {
             at += *at == '"'; /* doubled */
             if (size + 1 >= 256)
-                return false;
+                return NULL;
             out[size++] = *at;
         }
         if (*at == '\0')
-            return false;
+            return NULL;
     }
     out[size] = '\0';
-    return size > 0 && cb_has_prefix(at, " (") && cb_has_suffix(at, ") FROM stdin");
+    return size > 0 ? at : NULL;
 }
+
+static bool copied_table(const char *statement, char out[256])
+{
+    const char *rest;
+
+    if (!cb_has_prefix(statement, "COPY "))
+        return false;
+    rest = last_name(statement + strlen("COPY "), out);
+    return rest != NULL && cb_has_prefix(rest, " (") && cb_has_suffix(rest, ") FROM stdin");
+}
+
+/* ---- loading, where the engine is slow to parse -------------------------------------------- */
+
+static cb_code end_loading(run *r, cb_error *err)
+{
+    cb_code code;
+
+    if (r->loader == NULL)
+        return CB_OK; /* that `table` is not for loading is worth knowing at its next INSERT */
+    code = cb_lake_loader_end(r->loader, err);
+    cb_lake_loader_free(r->loader);
+    r->loader = NULL;
+    r->table = NULL;
+    return code;
+}
+
+/* The users' own types are left to the engine: it knows how they are written. */
+static bool is_loadable(const cb_lake_table *table)
+{
+    for (size_t i = 0; i < table->column_count; i++)
+        if (table->columns[i].type == CB_LAKE_OTHER || table->columns[i].type == CB_LAKE_BLOB)
+            return false;
+    return true;
+}
+
+static cb_code begin_loading(run *r, const char *name, cb_error *err)
+{
+    cb_code code = end_loading(r, err);
+
+    cb_lake_schema_free(&r->schema);
+    r->schema = (cb_lake_schema){0};
+    r->table = NULL;
+    if (code == CB_OK)
+        code = cb_lake_schema_read(r->db, &r->schema, err);
+    if (code != CB_OK)
+        return code;
+    r->table = cb_lake_schema_find(&r->schema, name);
+    return r->table != NULL && is_loadable(r->table)
+               ? cb_lake_loader_open(r->db, r->table, &r->loader, err)
+               : CB_OK;
+}
+
+static cb_code load_row(void *arg, const cb_lake_cell *cells, size_t count, cb_error *err)
+{
+    run *r = arg;
+
+    (void)count;
+    return cb_lake_loader_row(r->loader, cells, err);
+}
+
+/* *is_loaded false: the engine has to run the statement. */
+static cb_code load(run *r, const char *statement, bool *is_loaded, cb_error *err)
+{
+    char name[256];
+    const char *rest = last_name(statement + strlen("INSERT INTO "), name);
+    cb_code code = CB_OK;
+
+    *is_loaded = false;
+    if (rest == NULL || !cb_has_prefix(rest, " VALUES\n"))
+        return CB_OK;
+    rest += strlen(" VALUES\n");
+    if (r->table == NULL || strcmp(r->table->name, name) != 0)
+        code = begin_loading(r, name, err);
+    if (code != CB_OK || r->loader == NULL)
+        return code;
+    /* All of it is looked at before the first row goes in. */
+    code = cb_sqldump_values(rest, r->table->column_count, NULL, NULL, is_loaded, err);
+    return code == CB_OK && *is_loaded
+               ? cb_sqldump_values(rest, r->table->column_count, load_row, r, is_loaded, err)
+               : code;
+}
+
+/* ---- statements ---------------------------------------------------------------------------- */
 
 static bool is_ours(cb_lake_kind kind, const char *statement)
 {
@@ -199,7 +285,16 @@ static bool is_ours(cb_lake_kind kind, const char *statement)
 static cb_code run_statement(run *r, const char *statement, cb_error *err)
 {
     char table[256];
+    bool is_loaded = false;
+    cb_code code = CB_OK;
 
+    if (r->kind == CB_LAKE_DUCKDB && cb_has_prefix(statement, "INSERT INTO "))
+        code = load(r, statement, &is_loaded, err);
+    if (code != CB_OK || is_loaded)
+        return code;
+    code = end_loading(r, err);
+    if (code != CB_OK)
+        return code;
     /* The conversation is the transaction. */
     if (strcmp(statement, "BEGIN") == 0 || strcmp(statement, "COMMIT") == 0)
         return CB_OK;
@@ -249,7 +344,9 @@ static cb_code run_file(run *r, int fd, const char *path, cb_sqldump_scan *scan,
         if (code == CB_OK)
             code = cb_check_cancel(r->ctx, err);
     }
-    return code == CB_OK ? cb_sqldump_scan_end(scan, err) : code;
+    if (code == CB_OK)
+        code = cb_sqldump_scan_end(scan, err);
+    return code == CB_OK ? end_loading(r, err) : code;
 }
 
 cb_code cb_sqldump_read(cb_ctx *ctx, const char *path, cb_lake_db *db, cb_error *err)
@@ -262,6 +359,8 @@ cb_code cb_sqldump_read(cb_ctx *ctx, const char *path, cb_lake_db *db, cb_error 
     if (code != CB_OK)
         return code;
     code = run_file(&r, fd, path, &scan, err);
+    cb_lake_loader_free(r.loader);
+    cb_lake_schema_free(&r.schema);
     if (code != CB_OK && code != CB_CANCELLED)
         cb_context(err, "the dump '%s', line %llu", path, (unsigned long long)scan.line + 1);
     return code;

@@ -142,6 +142,55 @@ static void test_parts_that_are_none(void **state)
     refuse_scan("COPY t;\n\\.", 10);
 }
 
+static cb_code note_row(void *arg, const cb_lake_cell *cells, size_t count, cb_error *err)
+{
+    cb_buf *out = arg;
+    cb_code code = CB_OK;
+
+    for (size_t i = 0; code == CB_OK && i < count; i++) {
+        code = cells[i].text == NULL ? cb_buf_append(out, "~", 1, err)
+                                     : cb_buf_append(out, cells[i].text, cells[i].size, err);
+        if (code == CB_OK)
+            code = cb_buf_u8(out, i + 1 < count ? '|' : '/', err);
+    }
+    return code;
+}
+
+/* `wanted` NULL: such rows are left to the engine. */
+static void check_values(const char *values, size_t columns, const char *wanted, size_t size)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf out = {0};
+    cb_error err = {0};
+    bool is_plain;
+
+    assert_ok(cb_sqldump_values(values, columns, note_row, &out, &is_plain, &err));
+    assert_int_equal(is_plain, wanted != NULL);
+    if (wanted != NULL) {
+        assert_int_equal(out.size, size);
+        assert_memory_equal(out.data, wanted, size);
+    }
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    check_values("(1,'a',NULL)", 3, "1|a|~/", 6);
+    check_values("(-1,true),\n('NULL','')", 2, "-1|true/NULL|/", 14);
+    check_values("('it''s,(;\n','a'||chr(0)||'b'||chr(13)||'''')", 2, "it's,(;\n|a\0b\r'/", 15);
+    check_values("(1)", 2, NULL, 0);
+    check_values("(1,2)", 1, NULL, 0);
+    check_values("(1,2", 2, NULL, 0);
+    check_values("(1),(2)", 1, NULL, 0);
+    check_values("(1),\n", 1, NULL, 0);
+    check_values("('a)", 1, NULL, 0);
+    check_values("('a'||chr(400)||'b')", 1, NULL, 0);
+    check_values("('a'||x)", 1, NULL, 0);
+    check_values("(f(1))", 1, NULL, 0);
+    check_values("()", 1, NULL, 0);
+    check_values("", 1, NULL, 0);
+    check_values("", 0, NULL, 0);
+}
+
 /* ---- files ---------------------------------------------------------------------------------- */
 
 typedef struct kit {
@@ -334,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_literals),
         cmocka_unit_test(test_comments),
         cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_values),
         cmocka_unit_test(test_parts_that_are_none),
         cmocka_unit_test_setup_teardown(test_round_trip, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_damage, set_up, tear_down),
