@@ -30,9 +30,10 @@ void cb_expect_free(cb_expect *expect)
 
 /* ---- from the catalog ----------------------------------------------------------------------- */
 
+/* Users' columns come near this name in inlined tables: one of theirs called `s` would be taken. */
 #define ALIVE(row)                                                                                 \
-    row ".begin_snapshot <= s.snapshot_id AND (" row ".end_snapshot IS NULL OR " row               \
-        ".end_snapshot > s.snapshot_id)"
+    row ".begin_snapshot <= canvasback_at.snapshot_id AND (" row ".end_snapshot IS NULL OR " row   \
+        ".end_snapshot > canvasback_at.snapshot_id)"
 
 static cb_code append(cb_buf *sql, const char *text, cb_error *err)
 {
@@ -51,10 +52,10 @@ static cb_code append_unknown(cb_buf *sql, const cb_lake_schema *schema, const c
     snprintf(name, sizeof(name), "ducklake_%s", table);
     found = cb_lake_schema_find(schema, name);
     if (found != NULL && cb_lake_table_has(found, "partial_max"))
-        test = "f.partial_max > s.snapshot_id";
+        test = "f.partial_max > canvasback_at.snapshot_id";
     else if (found != NULL && cb_lake_table_has(found, "partial_file_info"))
         test = "f.partial_file_info LIKE 'partial_max:%' AND CAST(substr(f.partial_file_info, 13) "
-               "AS BIGINT) > s.snapshot_id";
+               "AS BIGINT) > canvasback_at.snapshot_id";
     if (test == NULL)
         return CB_OK;
     code = cb_buf_format(
@@ -90,7 +91,8 @@ static cb_code append_inlined(cb_buf *sql, const cb_lake_schema *schema, cb_erro
             code = cb_buf_format(
                 sql, err,
                 " - CASE WHEN t.table_id = %.*s THEN (SELECT count(*) FROM {%s} i JOIN {data_file} "
-                "f ON f.data_file_id = i.file_id WHERE i.begin_snapshot <= s.snapshot_id AND ",
+                "f ON f.data_file_id = i.file_id WHERE i.begin_snapshot <= "
+                "canvasback_at.snapshot_id AND ",
                 digits, rest, table->name + strlen("ducklake_"));
             if (code == CB_OK)
                 code = append(sql, ALIVE("f") ") ELSE 0 END", err);
@@ -98,12 +100,12 @@ static cb_code append_inlined(cb_buf *sql, const cb_lake_schema *schema, cb_erro
         }
         if (cb_lake_table_has(table, "_ducklake_begin_snapshot"))
             prefix = "_ducklake_";
-        code =
-            cb_buf_format(sql, err,
-                          " + CASE WHEN t.table_id = %.*s THEN (SELECT count(*) FROM {%s} i "
-                          "WHERE i.%sbegin_snapshot <= s.snapshot_id AND (i.%send_snapshot IS "
-                          "NULL OR i.%send_snapshot > s.snapshot_id)) ELSE 0 END",
-                          digits, rest, table->name + strlen("ducklake_"), prefix, prefix, prefix);
+        code = cb_buf_format(
+            sql, err,
+            " + CASE WHEN t.table_id = %.*s THEN (SELECT count(*) FROM {%s} i "
+            "WHERE i.%sbegin_snapshot <= canvasback_at.snapshot_id AND (i.%send_snapshot IS "
+            "NULL OR i.%send_snapshot > canvasback_at.snapshot_id)) ELSE 0 END",
+            digits, rest, table->name + strlen("ducklake_"), prefix, prefix, prefix);
     }
     return code;
 }
@@ -118,8 +120,9 @@ static bool has_splits(const cb_lake_schema *schema)
 static cb_code compose(cb_lake_db *db, const cb_lake_schema *schema, cb_buf *out, cb_error *err)
 {
     CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
-    cb_code code =
-        append(&sql, "SELECT c.schema_name, t.table_name, t.table_id, s.snapshot_id, CASE", err);
+    cb_code code = append(
+        &sql, "SELECT c.schema_name, t.table_name, t.table_id, canvasback_at.snapshot_id, CASE",
+        err);
 
     if (code == CB_OK)
         code = append_unknown(&sql, schema, "data_file", err);
@@ -145,7 +148,7 @@ static cb_code compose(cb_lake_db *db, const cb_lake_schema *schema, cb_buf *out
         code = append_inlined(&sql, schema, err);
     if (code == CB_OK)
         code = append(&sql,
-                      " END FROM {snapshot} s JOIN {table} t ON " ALIVE(
+                      " END FROM {snapshot} canvasback_at JOIN {table} t ON " ALIVE(
                           "t") " JOIN {schema} c ON c.schema_id = t.schema_id AND " ALIVE("c"),
                       err);
     if (code == CB_OK)
