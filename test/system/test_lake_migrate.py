@@ -196,3 +196,10 @@ def test_verify_deep(cb, make_lake, version, kind):
     assert [(one["table"], one["rows"]) for one in said["tables"]] == [('"main"."t"', 180)]
     said = cb("verify", "lake", "--deep", "--all-snapshots").json
     assert [one["rows"] for one in said["tables"]] == [0, 100, 200, 180]
+
+
+def test_data_in_a_bucket(cb, make_lake):
+    lake = make_lake("sqlite", data="s3", version="1.4.4", rich=False)
+    assert lake_verb(cb, "migrate", lake).json["migrated"]
+    assert version_in(lake) == "1.0"
+    assert cb("verify", "lake", "--deep").json["tables"][0]["rows"] == 180

@@ -200,6 +200,10 @@ cb_code cb_engine_secret_sql(cb_ctx *ctx, const char *url, const char *hint, cb_
         code = append_option(sql, ", SCOPE ", scope, err);
     if (code == CB_OK)
         code = append(sql, ")", err);
+    if (code == CB_OK)
+        code = cb_buf_u8(sql, 0, err); /* for the engine, and not counted */
+    if (code == CB_OK)
+        sql->size--;
     access_free(&access);
     return code == CB_OK ? CB_OK : cb_context(err, "credentials of '%.200s' for DuckDB", scope);
 }
