@@ -511,7 +511,7 @@ static cb_code adopt(void *arg, cb_lake_db *db, const cb_lake_schema *schema, bo
     if (code == CB_OK)
         code = cb_ledger_add_named(a->ledger, db, schema, &a->info, err);
     if (code == CB_OK)
-        code = cb_lake_places_read(db, schema, &a->info, &a->places, err);
+        code = cb_lake_places_read(db, schema, &a->info, true, &a->places, err);
     if (code == CB_OK)
         code = find_candidates(a, err);
     if (code == CB_OK)

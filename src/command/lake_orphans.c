@@ -9,7 +9,7 @@
 
 #include "base/array.h"
 #include "base/text.h"
-#include "source/ducklake/lost_list.h"
+#include "source/ducklake/tables.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,12 +19,8 @@ typedef struct owned_orphans {
     cb_arena arena;
     cb_lake_orphan *files;
     size_t capacity;
+    cb_lake_places places; /* the files' tables */
 } owned_orphans;
-
-/* A folder that belongs to a table. */
-typedef struct table_folder {
-    const char *prefix, *table;
-} table_folder;
 
 typedef struct searching {
     cb_ctx *ctx;
@@ -33,118 +29,7 @@ typedef struct searching {
     owned_orphans *owned;
     cb_ledger *ledger;
     cb_lake_info info;
-    table_folder *folders; /* by prefix */
-    size_t folder_count, folder_capacity;
 } searching;
-
-/* ---- which table a file was meant for ------------------------------------------------------ */
-
-static bool is_true(const cb_lake_cell *cell)
-{
-    return cell->text != NULL && (strcmp(cell->text, "true") == 0 || strcmp(cell->text, "1") == 0);
-}
-
-/* What a path means below its parent; the parent itself for none. */
-static cb_code below(cb_arena *arena, const char *parent, const cb_lake_cell *path,
-                     const cb_lake_cell *is_relative, const char **out, cb_error *err)
-{
-    const char *text = path->text == NULL ? "" : path->text;
-
-    if (text[0] == '\0')
-        return cb_arena_text(arena, parent, out, err);
-    return cb_arena_format(arena, out, err, "%s%s%s", is_true(is_relative) ? parent : "", text,
-                           cb_has_suffix(text, "/") ? "" : "/");
-}
-
-static cb_code take_table(void *arg, const cb_lake_cell *cells, size_t count, cb_error *err)
-{
-    CB_CLEANUP(cb_buf_free) cb_buf name = {0};
-    searching *s = arg;
-    cb_arena *arena = &s->owned->arena;
-    const char *schema = NULL;
-    table_folder *folder;
-    cb_code code = CB_OK;
-
-    if (count != 6 || cells[0].text == NULL || cells[3].text == NULL)
-        return CB_OK;
-    if (s->folder_count == s->folder_capacity)
-        code = cb_array_grow(&s->folders, &s->folder_capacity, sizeof(*s->folders), err);
-    if (code == CB_OK)
-        code = below(arena, s->info.data_path, &cells[1], &cells[2], &schema, err);
-    if (code != CB_OK)
-        return code;
-    folder = &s->folders[s->folder_count];
-    code = below(arena, schema, &cells[4], &cells[5], &folder->prefix, err);
-    if (code == CB_OK)
-        code = cb_lake_quote_name(&name, cells[0].text, err);
-    if (code == CB_OK)
-        code = cb_buf_u8(&name, '.', err);
-    if (code == CB_OK)
-        code = cb_lake_quote_name(&name, cells[3].text, err);
-    if (code == CB_OK)
-        code = cb_arena_text_n(arena, name.data, name.size, &folder->table, err);
-    if (code == CB_OK)
-        s->folder_count++;
-    return code;
-}
-
-static int by_prefix(const void *a, const void *b)
-{
-    return strcmp(((const table_folder *)a)->prefix, ((const table_folder *)b)->prefix);
-}
-
-static int find_prefix(const void *key, const void *element)
-{
-    return strcmp(key, ((const table_folder *)element)->prefix);
-}
-
-static cb_code read_folders(searching *s, cb_lake_db *db, const cb_lake_schema *schema,
-                            cb_error *err)
-{
-    const cb_lake_table *table = cb_lake_schema_find(schema, "ducklake_table");
-    cb_code code;
-
-    /* Lakes of the first version have no folders of tables. */
-    if (table == NULL || !cb_lake_table_has(table, "path_is_relative"))
-        return CB_OK;
-    code = cb_lake_db_query(
-        db,
-        "SELECT DISTINCT s.schema_name, s.path, CAST(s.path_is_relative AS INTEGER), t.table_name, "
-        "t.path, CAST(t.path_is_relative AS INTEGER) FROM {table} t JOIN {schema} s "
-        "ON s.schema_id = t.schema_id",
-        take_table, s, err);
-    if (code == CB_OK && s->folder_count > 0)
-        qsort(s->folders, s->folder_count, sizeof(*s->folders), by_prefix);
-    return code;
-}
-
-/* The table of the innermost folder that is one; "" unknown. */
-static const char *table_of(const searching *s, const char *url)
-{
-    char prefix[CB_PATH_MAX];
-    size_t size = strlen(url);
-
-    if (size >= sizeof(prefix))
-        return "";
-    memcpy(prefix, url, size + 1);
-    for (; size > 0; size--) {
-        const table_folder *folder;
-
-        if (prefix[size - 1] != '/')
-            continue;
-        prefix[size] = '\0';
-        /* The data path itself is the folder of a table only in migrated lakes: that says little.
-         */
-        if (strcmp(prefix, s->info.data_path) == 0)
-            return "";
-        folder = s->folder_count == 0 ? NULL
-                                      : bsearch(prefix, s->folders, s->folder_count,
-                                                sizeof(*s->folders), find_prefix);
-        if (folder != NULL)
-            return folder->table;
-    }
-    return "";
-}
 
 /* ---- what restores have left --------------------------------------------------------------- */
 
@@ -166,41 +51,12 @@ static cb_code take_lost(void *arg, const cb_lake_file *file, const char *table,
     return code == CB_OK ? cb_ledger_add(s->ledger, CB_LEDGER_KEPT, &entry, err) : code;
 }
 
-/* A list that cannot be read only makes the words poorer. */
-static cb_code read_list(searching *s, const char *path, cb_error *err)
+static cb_code take_list(void *arg, const char *path, const cb_lost_list_head *head, cb_error *err)
 {
-    cb_lost_list_head head;
-    cb_code code = cb_lost_list_read(path, &head, NULL, NULL, err);
+    cb_lost_list_head again;
 
-    if (code == CB_OK && strcmp(head.identity, s->info.identity) == 0)
-        code = cb_lost_list_read(path, &head, take_lost, s, err);
-    if (code == CB_OK || code == CB_CANCELLED || code == CB_NO_MEMORY || code == CB_NO_SPACE)
-        return code;
-    cb_event_text(s->ctx, CB_EVENT_WARNING, "the list '%s' was left out: %s", path, err->message);
-    cb_error_clear(err);
-    return CB_OK;
-}
-
-static cb_code read_lists(searching *s, cb_error *err)
-{
-    CB_CLEANUP(cb_folder_close) DIR *folder = NULL;
-    const struct dirent *entry;
-    char place[CB_PATH_MAX], path[CB_PATH_MAX];
-    cb_code code = cb_data_folder(place, err);
-
-    if (code == CB_OK)
-        folder = opendir(place);
-    if (code != CB_OK || folder == NULL) { /* no home: no lists */
-        cb_error_clear(err);
-        return CB_OK;
-    }
-    while (code == CB_OK && (entry = readdir(folder)) != NULL)
-        if (cb_has_suffix(entry->d_name, ".lost")) {
-            code = cb_path_join(place, entry->d_name, path, err);
-            if (code == CB_OK)
-                code = read_list(s, path, err);
-        }
-    return code;
+    (void)head;
+    return cb_lost_list_read(path, &again, take_lost, arg, err);
 }
 
 /* ---- what is named, and what is not -------------------------------------------------------- */
@@ -234,7 +90,8 @@ static cb_code read_names(void *arg, cb_lake_db *db, const cb_lake_schema *schem
     }
     if (code == CB_OK)
         code = cb_ledger_add_named(s->ledger, db, schema, &s->info, err);
-    return code == CB_OK ? read_folders(s, db, schema, err) : code;
+    return code == CB_OK ? cb_lake_places_read(db, schema, &s->info, false, &s->owned->places, err)
+                         : code;
 }
 
 /* The catalog's own file, when it lies among the data. */
@@ -278,6 +135,7 @@ static cb_code take_pair(void *arg, const cb_ledger_entry *found, const cb_ledge
     searching *s = arg;
     owned_orphans *owned = s->owned;
     cb_lake_orphans_result *r = &owned->public;
+    const cb_lake_place *place;
     cb_lake_orphan *orphan;
     cb_code code = CB_OK;
 
@@ -292,7 +150,8 @@ static cb_code take_pair(void *arg, const cb_ledger_entry *found, const cb_ledge
         return code;
     r->files = owned->files;
     orphan = &owned->files[r->count];
-    orphan->table = table_of(s, found->url);
+    place = cb_lake_places_of(&s->owned->places, found->url);
+    orphan->table = place != NULL ? place->name : "";
     orphan->size_bytes = found->size_bytes < 0 ? 0 : (uint64_t)found->size_bytes;
     orphan->modified_us = found->modified_us;
     code = kind_of(s, found, named, orphan->table, &orphan->kind, err);
@@ -335,7 +194,7 @@ static cb_code search(searching *s, cb_error *err)
     if (code == CB_OK)
         code = cb_lake_look(s->ctx, s->address, read_names, s, err);
     if (code == CB_OK)
-        code = read_lists(s, err);
+        code = cb_lake_lists_visit(s->ctx, s->info.identity, take_list, s, err);
     if (code == CB_OK)
         code = cb_ledger_compare(s->ledger, CB_LEDGER_FOUND, CB_LEDGER_NAMED, take_pair, s, err);
     if (code == CB_OK && owned->public.count > 0)
@@ -367,7 +226,6 @@ cb_code cb_lake_orphans(cb_ctx *ctx, const char *lake, const cb_lake_options *op
     if (s.owned == NULL)
         return cb_fail_memory(err, sizeof(*s.owned));
     code = search(&s, err);
-    free(s.folders);
     if (code != CB_OK) {
         cb_lake_orphans_result_free(&s.owned->public);
         return code;
@@ -383,6 +241,7 @@ void cb_lake_orphans_result_free(cb_lake_orphans_result *result)
     if (owned == NULL)
         return;
     free(owned->files);
+    cb_lake_places_free(&owned->places);
     cb_arena_free(&owned->arena);
     free(owned);
 }

@@ -13,7 +13,7 @@ typedef struct reading {
 
 static bool is_true(const cb_lake_cell *cell)
 {
-    return cell->text != NULL && strcmp(cell->text, "true") == 0;
+    return cell->text != NULL && (strcmp(cell->text, "true") == 0 || strcmp(cell->text, "1") == 0);
 }
 
 static const char *text_of(const cb_lake_cell *cell)
@@ -29,13 +29,18 @@ static cb_code folder_of(const reading *r, const cb_lake_cell *cells, cb_arena *
     const char *table = text_of(&cells[5]);
     bool own = !is_true(&cells[6]);
     bool of_schema = !is_true(&cells[4]);
+    cb_code code;
 
     if (!r->has_paths || *table == '\0') {
         *out = "";
         return CB_OK;
     }
-    return cb_arena_format(arena, out, err, "%s%s%s", own || of_schema ? "" : r->data_path,
-                           own ? "" : schema, table);
+    code = cb_arena_format(arena, out, err, "%s%s%s%s", own || of_schema ? "" : r->data_path,
+                           own ? "" : schema, table, cb_has_suffix(table, "/") ? "" : "/");
+    /* The data path itself is a table's folder only in migrated lakes: that says little. */
+    if (code == CB_OK && strcmp(*out, r->data_path) == 0)
+        *out = "";
+    return code;
 }
 
 /* Cells: table_id, schema_name, table_name, and with paths: schema's path and whether it is
@@ -74,15 +79,16 @@ static int by_folder(const void *a, const void *b)
 }
 
 cb_code cb_lake_places_read(cb_lake_db *db, const cb_lake_schema *schema, const cb_lake_info *info,
-                            cb_lake_places *out, cb_error *err)
+                            bool alive, cb_lake_places *out, cb_error *err)
 {
     static const char with_paths[] =
-        "SELECT t.table_id, s.schema_name, t.table_name, s.path, s.path_is_relative, t.path, "
-        "t.path_is_relative FROM {table} t JOIN {schema} s ON s.schema_id = t.schema_id "
-        "WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL";
-    static const char without[] = "SELECT t.table_id, s.schema_name, t.table_name FROM {table} t "
-                                  "JOIN {schema} s ON s.schema_id = t.schema_id "
-                                  "WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL";
+        "SELECT DISTINCT t.table_id, s.schema_name, t.table_name, s.path, "
+        "s.path_is_relative AS path_is_relative, t.path, t.path_is_relative AS path_is_relative "
+        "FROM {table} t JOIN {schema} s ON s.schema_id = t.schema_id";
+    static const char without[] = "SELECT DISTINCT t.table_id, s.schema_name, t.table_name "
+                                  "FROM {table} t JOIN {schema} s ON s.schema_id = t.schema_id";
+    static const char only_alive[] = " WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL";
+    CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
     const cb_lake_table *table = cb_lake_schema_find(schema, "ducklake_table");
     reading r = {.out = out, .data_path = info->data_path};
     cb_code code;
@@ -91,7 +97,10 @@ cb_code cb_lake_places_read(cb_lake_db *db, const cb_lake_schema *schema, const 
     if (table == NULL)
         return CB_OK;
     r.has_paths = cb_lake_table_has(table, "path");
-    code = cb_lake_db_query(db, r.has_paths ? with_paths : without, take_table, &r, err);
+    code = cb_buf_format(&sql, err, "%s%s", r.has_paths ? with_paths : without,
+                         alive ? only_alive : "");
+    if (code == CB_OK)
+        code = cb_lake_db_query(db, (const char *)sql.data, take_table, &r, err);
     if (code == CB_OK && out->count > 1)
         qsort(out->rows, out->count, sizeof(*out->rows), by_folder);
     return code;
@@ -104,13 +113,27 @@ void cb_lake_places_free(cb_lake_places *places)
     *places = (cb_lake_places){0};
 }
 
+static int find_folder(const void *key, const void *element)
+{
+    return strcmp(key, ((const cb_lake_place *)element)->folder);
+}
+
 const cb_lake_place *cb_lake_places_of(const cb_lake_places *places, const char *url)
 {
-    /* A folder that holds `url` sorts before it, the innermost last. */
-    for (size_t i = places->count; i > 0; i--) {
-        const cb_lake_place *place = &places->rows[i - 1];
+    char folder[CB_PATH_MAX];
+    size_t size = strlen(url);
 
-        if (place->folder[0] != '\0' && cb_has_prefix(url, place->folder))
+    if (size >= sizeof(folder) || places->count == 0)
+        return NULL;
+    memcpy(folder, url, size + 1);
+    for (; size > 0; size--) {
+        const cb_lake_place *place;
+
+        if (folder[size - 1] != '/')
+            continue;
+        folder[size] = '\0';
+        place = bsearch(folder, places->rows, places->count, sizeof(*places->rows), find_folder);
+        if (place != NULL)
             return place;
     }
     return NULL;

@@ -1,6 +1,6 @@
 /*
- * tables.h - the tables that a lake has at its newest snapshot, and the folder where each keeps its
- * files: the way from a file that nobody names back to the table that it was written for.
+ * tables.h - the tables of a lake, and the folder where each keeps its files: the way from a file
+ * that nobody names back to the table that it was written for.
  */
 #ifndef CB_SOURCE_DUCKLAKE_TABLES_H
 #define CB_SOURCE_DUCKLAKE_TABLES_H
@@ -19,8 +19,9 @@ typedef struct cb_lake_places {
     cb_arena arena;
 } cb_lake_places;
 
+/* `alive`: those of the newest snapshot alone, each once; else of all, one row a name. */
 CB_MUST_USE cb_code cb_lake_places_read(cb_lake_db *db, const cb_lake_schema *schema,
-                                        const cb_lake_info *info, cb_lake_places *out,
+                                        const cb_lake_info *info, bool alive, cb_lake_places *out,
                                         cb_error *err);
 void cb_lake_places_free(cb_lake_places *places);
 /* The table in whose folder `url` lies, the innermost; NULL: none. */
