@@ -170,6 +170,6 @@ CB_MUST_USE cb_code cb_dir_target_new(cb_ctx *ctx, const char *path,
 CB_MUST_USE cb_code cb_dir_check(cb_ctx *ctx, const char *path, cb_check_report *report,
                                  cb_error *err);
 CB_MUST_USE cb_code cb_dir_deep(cb_ctx *ctx, const char *path, const cb_lake_options *lake,
-                    cb_table_visit *visit, void *arg, cb_error *err);
+                                cb_table_visit *visit, void *arg, cb_error *err);
 
 #endif
