@@ -80,21 +80,95 @@ def assert_cut(place, before, version):
 
 @pytest.mark.parametrize("kind,to", [("duckdb", "sqlite"), ("sqlite", "sqlite"), ("postgres", "postgres")])
 def test_to_a_snapshot(cb, make_lake, lake_place, kind, to):
-    """As if nothing had been committed after it."""
-    lake = make_lake(kind, rich="unmerged")
+    """As if nothing had been committed after it, though files hold rows of later snapshots too."""
+    lake = make_lake(kind)
     backup(cb, lake)
     before = lake.before()
     snapshots = [int(key.split()[1]) for key in before if key.startswith("snapshot ")]
-    chosen = snapshots if LONG else [snapshots[1], snapshots[5], snapshots[9], snapshots[13], snapshots[-2]]
-    for version in chosen:
+    # 10: inside files that were flushed and merged; 14: of one file, not of another.
+    for version in snapshots if LONG else [snapshots[1], 4, 10, 14, snapshots[-2]]:
         place = lake_place(to)
         restore(cb, place, "--snapshot", version)
         assert_cut(place, before, version)
+        if version == 14 or (LONG and version > 3):
+            goes_on(place, before, version)
 
 
-def test_to_a_snapshot_inside_a_merged_file(cb, make_lake, lake_place):
-    """The file has rows of later snapshots, which cannot be taken out: said, and nothing is written.
-    What a backup from before the merge has can be had."""
+# What can follow: enough commits to get the old numbers again, then maintenance.
+AFTER = """
+INSERT INTO merged SELECT 1000 + i, 'new' FROM range(30) t(i)
+DELETE FROM merged WHERE i IN (2, 1003)
+UPDATE flushed SET i = 1001 WHERE i = 1
+INSERT INTO orders SELECT 1000 + i, 'eu', DATE '2026-01-01', i, 'new' FROM range(30) t(i)
+INSERT INTO flushed VALUES (1100, 'new')
+DELETE FROM merged WHERE i % 5 = 0
+INSERT INTO merged SELECT 2000 + i, 'new' FROM range(30) t(i)
+DELETE FROM orders WHERE id % 2 = 0
+INSERT INTO flushed VALUES (1101, 'new')
+INSERT INTO merged VALUES (3000, 'new')
+CALL ducklake_flush_inlined_data('lake')
+CALL ducklake_merge_adjacent_files('lake')
+CALL ducklake_rewrite_data_files('lake', 'merged', delete_threshold => 0.0)
+INSERT INTO merged VALUES (3001, 'new')
+""".strip().splitlines()
+MIXED = {"merged": "i", "flushed": "i", "orders": "id"}
+
+
+def goes_on(place, before, version):
+    """What was cut away does not come back, in no table and at no snapshot."""
+    with place.open() as process:
+
+        def shown(table, at=""):
+            rows = process.sql(f"SELECT {MIXED[table]}, md5(t::VARCHAR) FROM (FROM {table} {at}) t")
+            return sorted(map(tuple, rows))
+
+        started = {table: shown(table) for table in MIXED}
+        history = {}
+        for text in AFTER:
+            process.sql(text)
+            newest = int(process.value("SELECT max(snapshot_id) FROM ducklake_snapshots('lake')"))
+            for table in MIXED:
+                history[table, newest] = shown(table)
+            for (table, at), rows in history.items():
+                assert shown(table, f"AT (VERSION => {at})") == rows, (text, table, at)
+        assert max(at for _, at in history) >= version + len(AFTER) - 2
+        for table, rows in started.items():
+            old = [row for row in history[table, newest] if int(row[0]) < 1000]
+            assert old and set(old) < set(rows) and len(set(old)) == len(old)
+    seen = place.fingerprint(list(range(version + 1)))
+    wanted = expected_at(before, version)
+    assert {key: seen[key] for key in wanted if "@" in key} == {
+        key: value for key, value in wanted.items() if "@" in key
+    }
+
+
+@pytest.mark.parametrize("kind,data", [("duckdb", "s3"), ("sqlite", "local"), ("postgres", "local")])
+def test_to_a_snapshot_inside_a_delete_file(cb, make_lake, lake_place, kind, data):
+    """A later DELETE replaced the file of an earlier one: what it said then is known of every row."""
+    lake = make_lake(kind, data, rich=False)
+    with lake.open() as process:
+        process.sql("CALL lake.set_option('data_inlining_row_limit', 0)")
+        process.sql("DELETE FROM t WHERE i BETWEEN 11 AND 14")
+        version = int(process.value("SELECT max(snapshot_id) FROM ducklake_snapshots('lake')"))
+        process.sql("DELETE FROM t WHERE i BETWEEN 21 AND 25")
+        process.sql("INSERT INTO t SELECT i, 'third' FROM range(40) t(i)")
+        process.sql("DELETE FROM t WHERE i = 31")
+        before = process.fingerprint()
+    partial = lake.catalog_sql("SELECT count(*) FROM ducklake_delete_file WHERE partial_max IS NOT NULL;")
+    assert int(partial[0][0]) > 0
+    backup(cb, lake)
+    for at in (version, version + 2):
+        place = lake_place(kind, data)
+        restore(cb, place, "--snapshot", at)
+        assert_cut(place, before, at)
+        usable(place)
+        seen = place.fingerprint()
+        assert seen["main.t"][0] == str(int(before[f"main.t@{at}"][0]) + 25)
+
+
+def test_to_a_snapshot_without_an_engine(cb, make_lake, lake_place, tmp_path):
+    """Which rows are later nobody can tell: said before anything is written. What a backup from before
+    the merge has can be had."""
     lake = make_lake("sqlite", rich=False)
     with lake.open() as process:
         process.sql("CREATE TABLE m (i INTEGER)")
@@ -108,15 +182,29 @@ def test_to_a_snapshot_inside_a_merged_file(cb, make_lake, lake_place):
         process.sql("CALL ducklake_cleanup_old_files('lake', cleanup_all => true)")
     backup(cb, lake)
     place = lake_place("sqlite")
-    told = restore(cb, place, "--snapshot", version, code=FAILED).error
-    assert "merge" in told["message"] and told["hint"]
-    assert not place.file.exists()
-    restore(cb, place, "--snapshot", version, what=f"lake@{whole}")
+    none = {"CANVASBACK_EXTENSION_DIRECTORY": tmp_path}
+    told = restore(cb, place, "--snapshot", version, env=none, code=FAILED).error
+    assert "later snapshots" in told["message"] and "DuckDB" in told["message"] and told["hint"]
+    assert not place.file.exists() and not place.files()
+    restore(cb, place, "--snapshot", version, what=f"lake@{whole}", env=none)
+    assert_cut(place, before, version)
+    place = lake_place("sqlite")
+    restore(cb, place, "--snapshot", version)
     assert_cut(place, before, version)
 
 
+def test_to_a_snapshot_of_an_encrypted_lake(cb, make_lake, lake_place):
+    """Its files cannot be looked into: a snapshot inside a merged one is refused, with its table."""
+    lake = make_lake("sqlite", encrypted=True)
+    backup(cb, lake, "--allow-unencrypted-keys")
+    place = lake_place("sqlite")
+    told = restore(cb, place, "--snapshot", 14, code=FAILED).error
+    assert "merge" in told["message"] and "encrypted" in told["message"] and '"main".' in told["message"]
+    assert told["hint"] and not place.file.exists()
+
+
 def test_a_lake_cut_to_a_snapshot_goes_on(cb, make_lake, lake_place):
-    lake = make_lake("sqlite", rich="unmerged")
+    lake = make_lake("sqlite")
     backup(cb, lake)
     snapshots = [one for one, _ in lake.snapshots()]
     place = lake_place("duckdb")

@@ -255,6 +255,8 @@ cb_code cb_lake_change(cb_lake_db *db, const cb_lake_schema *schema, const cb_la
         cb_lake_edit_cut(&edit, changes->snapshot);
     if (changes->table_count > 0)
         cb_lake_edit_tables(&edit, changes->tables, changes->table_count);
+    if (changes->cut) /* of the tables that stayed */
+        cb_lake_edit_straddle(&edit, changes->snapshot, changes->straddle);
     if (changes->prefix_count > 0)
         rewrite_paths(&edit, changes);
     if (changes->data_path != NULL)

@@ -6,10 +6,8 @@
  * next_file_id of N are raised to what they had become; next_row_id is not touched. Statistics of
  * tables stay: as bounds they are right for fewer rows as well, but for columns of another type.
  *
- * What cannot be cut: a file that holds rows of snapshots up to N and of later ones (partial_max,
- * written by a merge, a flush, or a second DELETE). DuckLake tells those rows apart by the number
- * of their snapshot, and the next commits after the cut would get these numbers: the rows would
- * come back one by one. Such a snapshot is refused.
+ * Files that hold rows of snapshots up to N and of later ones are another matter:
+ * change_straddle.c.
  */
 #include "source/ducklake/change_internal.h"
 
@@ -35,81 +33,6 @@ static void require_snapshot(cb_lake_edit *edit, int64_t snapshot)
         cb_fail(edit->err, CB_NOT_FOUND, "this catalog has no snapshot %lld", (long long)snapshot);
     cb_hint(edit->err, "It has snapshots from %lld to %lld, less those that had expired.",
             (long long)oldest, (long long)newest);
-}
-
-static void refuse_partial(cb_lake_edit *edit, int64_t snapshot, int64_t table_id)
-{
-    CB_CLEANUP(cb_arena_free) cb_arena arena = {0};
-    const char *name = NULL;
-
-    if (table_id < 0 || edit->code != CB_OK)
-        return;
-    if (cb_lake_table_name(edit->db, table_id, &arena, &name, edit->err) != CB_OK)
-        cb_error_clear(edit->err);
-    edit->code = cb_fail(edit->err, CB_UNSUPPORTED,
-                         "snapshot %lld cannot be the newest: table %s has a file that was merged "
-                         "or rewritten later and holds rows of later snapshots too",
-                         (long long)snapshot, name != NULL ? name : "(unknown)");
-    cb_hint(edit->err,
-            "A backup that was taken before that merge can be cut there: `list` shows them. Or "
-            "restore without --snapshot and read the tables AT (VERSION => %lld).",
-            (long long)snapshot);
-}
-
-typedef struct partial_info {
-    int64_t snapshot;
-    int64_t table_id; /* out: -1 none */
-} partial_info;
-
-/* Spec 0.3 wrote "SNAPSHOT:ROWS|SNAPSHOT:ROWS" or "partial_max:SNAPSHOT". */
-static cb_code look_at_info(void *arg, const cb_lake_cell *cells, size_t count, cb_error *err)
-{
-    partial_info *seen = arg;
-    const char *at = cells[1].text;
-
-    (void)count;
-    (void)err;
-    while (at != NULL && *at != '\0') {
-        const char *colon = strchr(at, ':');
-        const char *number = cb_has_prefix(at, "partial_max:") && colon != NULL ? colon + 1 : at;
-        char *end;
-        long long snapshot = strtoll(number, &end, 10);
-
-        if (end == number || snapshot > seen->snapshot) { /* not understood is not trusted */
-            seen->table_id = cells[0].text != NULL ? strtoll(cells[0].text, NULL, 10) : 0;
-            return CB_OK;
-        }
-        at = strchr(at, '|');
-        at = at != NULL ? at + 1 : NULL;
-    }
-    return CB_OK;
-}
-
-static void require_whole_files(cb_lake_edit *edit, int64_t snapshot)
-{
-    static const char *const tables[] = {"data_file", "delete_file"};
-    partial_info info = {snapshot, -1};
-    long long n = (long long)snapshot;
-
-    for (size_t i = 0; i < CB_LENGTH(tables); i++)
-        if (cb_lake_edit_has(edit, tables[i], "partial_max"))
-            refuse_partial(edit, snapshot,
-                           cb_lake_edit_number(edit, -1,
-                                               "SELECT min(table_id) FROM {%s} WHERE "
-                                               "partial_max > %lld AND begin_snapshot <= %lld AND "
-                                               "(end_snapshot IS NULL OR end_snapshot > %lld)",
-                                               tables[i], n, n, n));
-    if (edit->code == CB_OK && cb_lake_edit_has(edit, "data_file", "partial_file_info")) {
-        char sql[256];
-
-        snprintf(sql, sizeof(sql),
-                 "SELECT table_id, partial_file_info FROM {data_file} WHERE partial_file_info IS "
-                 "NOT NULL AND begin_snapshot <= %lld AND (end_snapshot IS NULL OR "
-                 "end_snapshot > %lld)",
-                 n, n);
-        edit->code = cb_lake_db_query(edit->db, sql, look_at_info, &info, edit->err);
-        refuse_partial(edit, snapshot, info.table_id);
-    }
 }
 
 /* ---- cutting ------------------------------------------------------------------------------ */
@@ -227,7 +150,6 @@ void cb_lake_edit_cut(cb_lake_edit *edit, int64_t snapshot)
     require_snapshot(edit, snapshot);
     if (cb_lake_edit_number(edit, snapshot, "SELECT max(snapshot_id) FROM {snapshot}") == snapshot)
         return;
-    require_whole_files(edit, snapshot);
     tables = cb_lake_edit_number(edit, 0, "SELECT count(DISTINCT table_id) FROM {table}");
     next_catalog = cb_lake_edit_number(edit, 0, "SELECT max(next_catalog_id) FROM {snapshot}");
     next_file = cb_lake_edit_number(edit, 0, "SELECT max(next_file_id) FROM {snapshot}");

@@ -38,5 +38,7 @@ void cb_lake_edit_sweep(cb_lake_edit *edit);
 
 void cb_lake_edit_cut(cb_lake_edit *edit, int64_t snapshot); /* change_cut.c */
 void cb_lake_edit_tables(cb_lake_edit *edit, const char *const *tables, size_t count);
+/* change_straddle.c; after a cut. NULL: refuse; not read yet: list; read: hide. */
+void cb_lake_edit_straddle(cb_lake_edit *edit, int64_t snapshot, cb_lake_straddle *straddle);
 
 #endif

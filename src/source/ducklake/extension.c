@@ -490,6 +490,12 @@ static cb_code give_secret(cb_lake_engine *engine, const char *url, const char *
                    engine->version, url);
 }
 
+cb_code cb_lake_engine_allow(cb_lake_engine *engine, const char *url, const char *hint,
+                             cb_error *err)
+{
+    return give_secret(engine, url, hint, err);
+}
+
 /* After the attach: the buckets of the data path and of all absolute paths. */
 static cb_code give_secrets(cb_lake_engine *engine, bucket_list *list, const char *data_path,
                             cb_error *err)

@@ -13,6 +13,11 @@
 CB_MUST_USE cb_code cb_lake_engine_start(cb_ctx *ctx, const cb_lake_address *address,
                                          const char *spec, cb_lake_engine **out, cb_error *err);
 
+/* Let it read the bucket of `url` (nothing for a local path). `hint`: an address with settings of
+   its own, of the same bucket; NULL none. */
+CB_MUST_USE cb_code cb_lake_engine_allow(cb_lake_engine *engine, const char *url, const char *hint,
+                                         cb_error *err);
+
 /* Append `format` with each {name} replaced by the catalog's table ducklake_name, as the attached
    engine sees it. */
 CB_MUST_USE cb_code cb_lake_engine_catalog_sql(cb_lake_engine *engine, cb_buf *sql,

@@ -15,6 +15,7 @@
 #define CB_SOURCE_DUCKLAKE_FREEZE_H
 
 #include "source/ducklake/catalog.h"
+#include "source/ducklake/straddle.h"
 #include "source/source.h"
 
 typedef struct cb_lake_frozen {
@@ -54,6 +55,9 @@ typedef struct cb_lake_changes {
     size_t prefix_count;
     bool cut; /* to `snapshot`: as if nothing had been committed after it */
     int64_t snapshot;
+    /* Files with rows of later snapshots too. NULL: a cut that meets one fails (CB_UNSUPPORTED);
+       else it lists them there and leaves them, and once they were read, hides those rows. */
+    cb_lake_straddle *straddle;
     const char *const *tables; /* keep only these ("main.orders"); none: all */
     size_t table_count;
     const char *copy_schema; /* publish: where a DuckDB copy has its tables; NULL the default */
@@ -61,7 +65,8 @@ typedef struct cb_lake_changes {
 
 /*
  * Apply to a conversation opened for writing (any kind); the caller commits. Counts of what was
- * changed, for reports. Errors: CB_NOT_FOUND (no such snapshot, no such table).
+ * changed, for reports. Errors: CB_NOT_FOUND (no such snapshot, no such table), CB_UNSUPPORTED (see
+ * `straddle`).
  */
 typedef struct cb_lake_changed {
     uint64_t paths, snapshots_removed, files_removed, tables_removed;

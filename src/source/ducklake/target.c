@@ -299,6 +299,11 @@ static void tell_changes(const cb_lake_target *t, const cb_lake_changed *changed
                       (unsigned long long)t->skipped);
 }
 
+static cb_code place_of(void *arg, const char *item, cb_buf *out, cb_error *err)
+{
+    return cb_lake_target_url(arg, item, out, err);
+}
+
 static cb_code finish(cb_target *base, cb_error *err)
 {
     cb_lake_target *t = of(base);
@@ -310,6 +315,8 @@ static cb_code finish(cb_target *base, cb_error *err)
         code = cb_lake_out_settle(t, err);
     if (code == CB_OK)
         code = refuse_missing(t, err);
+    if (code == CB_OK)
+        code = cb_lake_straddle_read(t->ctx, &t->straddle, place_of, t, t->lake.data_path, err);
     if (code == CB_OK)
         code = cb_lake_target_list_lost(t, err);
     cb_lake_target_changes(t, &changes);
@@ -333,6 +340,7 @@ static void release(cb_target *base)
     cb_ledger_close(t->ledger);
     cb_ledger_close(t->chosen);
     cb_lake_files_close(t->files);
+    cb_lake_straddle_free(&t->straddle);
     cb_lake_beside_free(&t->spool);
     cb_lake_beside_free(&t->folder);
     pthread_mutex_destroy(&t->lock);

@@ -57,6 +57,7 @@ typedef struct cb_lake_target {
 
     bool is_catalog_done, is_chosen; /* only the files in KEPT of `chosen` are wanted */
     cb_ledger *chosen;
+    cb_lake_straddle straddle; /* files whose later rows are hidden, when cut */
     char data_path[CB_PATH_MAX];
     bool is_moved;        /* data_path is another than it was */
     bool maps_outside;    /* files elsewhere come along, below data_path */
@@ -90,7 +91,7 @@ CB_MUST_USE cb_code cb_lake_target_url(cb_lake_target *t, const char *item, cb_b
                                        cb_error *err);
 CB_MUST_USE cb_code cb_lake_target_wants(cb_lake_target *t, const char *item, bool *out,
                                          cb_error *err);
-void cb_lake_target_changes(const cb_lake_target *t, cb_lake_changes *out);
+void cb_lake_target_changes(cb_lake_target *t, cb_lake_changes *out);
 CB_MUST_USE cb_code cb_lake_target_ledger(cb_lake_target *t, cb_error *err); /* once made, stays */
 
 /* ---- target_file.c ------------------------------------------------------------------------ */

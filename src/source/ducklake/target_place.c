@@ -239,7 +239,7 @@ static cb_code resolve_time(cb_lake_target *t, cb_lake_db *db, cb_error *err)
 }
 
 /* Cut the copy, and remember which files it names then. Applied again when it is published, which
-   changes nothing any more. */
+   only hides rows of later snapshots: for that their files must be there. */
 static cb_code choose_files(cb_lake_target *t, cb_lake_db *db, const cb_lake_schema *schema,
                             cb_error *err)
 {
@@ -252,8 +252,11 @@ static cb_code choose_files(cb_lake_target *t, cb_lake_db *db, const cb_lake_sch
 
     changes.cut = t->lake.has_snapshot;
     changes.snapshot = t->lake.snapshot;
+    changes.straddle = &t->straddle;
     if (code == CB_OK)
         code = cb_lake_change(db, schema, &changes, &changed, err);
+    if (code == CB_OK) /* better before hours of copying than after */
+        code = cb_lake_straddle_check(t->ctx, &t->straddle, err);
     if (code == CB_OK)
         code = cb_lake_schema_read(db, &after, err);
     if (code == CB_OK)
@@ -264,6 +267,8 @@ static cb_code choose_files(cb_lake_target *t, cb_lake_db *db, const cb_lake_sch
         return code;
     info.data_path = t->was.data_path;
     code = cb_ledger_add_named(t->chosen, db, &after, &info, err);
+    if (code == CB_OK)
+        code = cb_lake_straddle_place(&t->straddle, db, &after, &info, err);
     if (code == CB_OK)
         code = cb_lake_db_commit(db, err);
     t->is_chosen = code == CB_OK;
@@ -360,7 +365,7 @@ cb_code cb_lake_target_wants(cb_lake_target *t, const char *item, bool *out, cb_
                          : code;
 }
 
-void cb_lake_target_changes(const cb_lake_target *t, cb_lake_changes *out)
+void cb_lake_target_changes(cb_lake_target *t, cb_lake_changes *out)
 {
     *out = (cb_lake_changes){
         .data_path = t->new_path,
@@ -368,6 +373,7 @@ void cb_lake_target_changes(const cb_lake_target *t, cb_lake_changes *out)
         .prefix_count = t->prefix_count,
         .cut = t->lake.has_snapshot,
         .snapshot = t->lake.snapshot,
+        .straddle = &t->straddle,
         .tables = t->lake.tables,
         .table_count = t->lake.table_count,
     };
