@@ -79,14 +79,20 @@ cb_code cb_lake_straddle_place(cb_lake_straddle *straddle, cb_lake_db *db,
                                cb_error *err)
 {
     placing p = {straddle, info->data_path};
+    cb_lake_straddler *file = straddle->files;
     cb_code code = CB_OK;
 
     if (straddle->count > 0)
         code = cb_lake_files_visit(db, schema, info, place_file, &p, err);
-    for (size_t i = 0; code == CB_OK && i < straddle->count; i++)
-        if (straddle->files[i].item == NULL)
+    for (size_t i = 0; code == CB_OK && i < straddle->count; i++, file++) {
+        if (file->item == NULL)
             code = cb_fail(err, CB_CORRUPT, "file %lld of the catalog has no place",
-                           (long long)straddle->files[i].id);
+                           (long long)file->id);
+        else if (i > 0 && file[-1].table_id == file->table_id)
+            file->table = file[-1].table;
+        else
+            code = cb_lake_table_name(db, file->table_id, &straddle->arena, &file->table, err);
+    }
     return code;
 }
 
@@ -242,10 +248,11 @@ cb_code cb_lake_straddle_read(cb_ctx *ctx, cb_lake_straddle *straddle, cb_lake_s
         if (code == CB_OK)
             code = read_file(&r, err);
         if (code != CB_OK && code != CB_CANCELLED)
-            cb_context(err, "file '%.300s'", r.url != NULL ? r.url : straddle->files[r.file].item);
+            cb_context(err, "rows of later snapshots in table %s, file '%.300s'",
+                       straddle->files[r.file].table, straddle->files[r.file].item);
     }
     if (code != CB_OK)
-        return code == CB_CANCELLED ? code : cb_context(err, "rows of later snapshots");
+        return code;
     straddle->is_read = true;
     cb_event_text(ctx, CB_EVENT_INFO,
                   "%zu files hold rows of later snapshots too: these are marked as deleted",

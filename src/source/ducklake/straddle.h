@@ -31,8 +31,11 @@ typedef struct cb_lake_straddler {
     int64_t table_id, id, data_file_id; /* data_file_id: that it deletes from, or its own */
     int64_t records;                    /* or deletes; -1 unknown */
     bool is_delete, is_readable;        /* Parquet, not encrypted */
-    const char *item, *path;            /* as scheduled: relative to the data path unless */
-    bool path_is_absolute;              /* this is set; NULL until cb_lake_straddle_place */
+    /* NULL until cb_lake_straddle_place. */
+    const char *table; /* "main"."orders" */
+    const char *item;  /* of the backup */
+    const char *path;  /* as it is scheduled: relative to the data path, or absolute */
+    bool path_is_absolute;
 } cb_lake_straddler;
 
 /* Positions `from` to `to` of a data file: gone from snapshot `began` on. */

@@ -148,6 +148,109 @@ static void test_cut_refused(void **state)
     assert_int_equal(change(k, &changes), CB_OK);
 }
 
+/* The file and its deletes are listed first; once somebody has read them, what is later is hidden
+   row by row. */
+static void test_cut_hides(void **state)
+{
+    kit *k = *state;
+    CB_CLEANUP(cb_lake_straddle_free) cb_lake_straddle straddle = {0};
+    cb_lake_changes changes = {.cut = true, .snapshot = 4, .straddle = &straddle};
+    cb_lake_run runs[] = {{0, 3, 4, 4}, {1, 0, 0, 4}};
+    char text[512];
+
+    lake_kit_sql(k->path, "UPDATE ducklake_data_file SET partial_max = 5 WHERE data_file_id = 10;"
+                          "UPDATE ducklake_delete_file SET partial_max = 6");
+    assert_int_equal(change(k, &changes), CB_OK);
+    assert_int_equal(straddle.count, 2);
+    assert_int_equal(straddle.snapshot, 4);
+    assert_int_equal(straddle.files[0].id, 10);
+    assert_false(straddle.files[0].is_delete);
+    assert_int_equal(straddle.files[0].records, 5);
+    assert_int_equal(straddle.files[1].id, 12);
+    assert_true(straddle.files[1].is_delete);
+    assert_int_equal(straddle.files[1].data_file_id, 10);
+    assert_int_equal(COUNT("data_file", "WHERE partial_max = 5"), 1);
+    assert_int_equal(COUNT("delete_file", ""), 1);
+    assert_int_equal(COUNT("inlined_delete_1", ""), 1);
+
+    straddle.files[1].path = "main/t/it's.parquet";
+    straddle.runs = runs;
+    straddle.run_count = CB_LENGTH(runs);
+    straddle.is_read = true;
+    assert_int_equal(change(k, &changes), CB_OK);
+    straddle.runs = NULL;
+    assert_string_equal(
+        lake_kit_text(k->path,
+                      "SELECT group_concat(file_id || ':' || row_id || '@' || begin_snapshot) FROM "
+                      "(SELECT * FROM ducklake_inlined_delete_1 ORDER BY row_id)",
+                      text),
+        "10:0@4,10:1@3,10:3@4,10:4@4");
+    assert_int_equal(NUMBER("SELECT partial_max FROM ducklake_data_file WHERE data_file_id = 10"),
+                     4);
+    assert_int_equal(COUNT("delete_file", ""), 0);
+    assert_string_equal(lake_kit_text(k->path,
+                                      "SELECT path || ' ' || path_is_relative FROM "
+                                      "ducklake_files_scheduled_for_deletion "
+                                      "WHERE data_file_id = 12",
+                                      text),
+                        "main/t/it's.parquet 1");
+}
+
+/* DuckLake makes the table of single deletes on first use: so is it here. */
+static void test_cut_hides_first(void **state)
+{
+    kit *k = *state;
+    CB_CLEANUP(cb_lake_straddle_free) cb_lake_straddle straddle = {0};
+    cb_lake_changes changes = {.cut = true, .snapshot = 4, .straddle = &straddle};
+    cb_lake_run run = {0, 2, 2, 4};
+
+    lake_kit_sql(k->path, "UPDATE ducklake_data_file SET partial_max = 6, end_snapshot = NULL "
+                          "WHERE data_file_id = 20");
+    assert_int_equal(change(k, &changes), CB_OK);
+    assert_int_equal(straddle.count, 1);
+    straddle.runs = &run;
+    straddle.run_count = 1;
+    straddle.is_read = true;
+    assert_int_equal(change(k, &changes), CB_OK);
+    straddle.runs = NULL;
+    assert_int_equal(COUNT("inlined_delete_2", "WHERE file_id = 20 AND row_id = 2"), 1);
+}
+
+/* What cannot be read, or not be hidden there, is refused with its table. */
+static void test_cut_cannot_hide(void **state)
+{
+    static const char *const ways[] = {
+        "UPDATE ducklake_data_file SET partial_max = 5, encryption_key = 'k' "
+        "WHERE data_file_id = 10",
+        "UPDATE ducklake_data_file SET encryption_key = NULL, partial_max = NULL;"
+        "UPDATE ducklake_delete_file SET partial_max = 6, format = 'puffin'",
+        "UPDATE ducklake_delete_file SET format = 'parquet';"
+        "UPDATE ducklake_metadata SET value = '0.4' WHERE \"key\" = 'version'",
+    };
+    kit *k = *state;
+
+    for (size_t i = 0; i < CB_LENGTH(ways); i++) {
+        CB_CLEANUP(cb_lake_straddle_free) cb_lake_straddle straddle = {0};
+        cb_lake_changes changes = {.cut = true, .snapshot = 4, .straddle = &straddle};
+
+        lake_kit_sql(k->path, ways[i]);
+        assert_int_equal(change(k, &changes), CB_UNSUPPORTED);
+        assert_non_null(strstr(k->err.message, "\"main\".\"t\""));
+        assert_int_equal(COUNT("snapshot", ""), 7);
+    }
+}
+
+/* A table that is left out is no obstacle. */
+static void test_cut_of_other_tables(void **state)
+{
+    kit *k = *state;
+    const char *keep[] = {"u"};
+    cb_lake_changes changes = {.cut = true, .snapshot = 4, .tables = keep, .table_count = 1};
+
+    lake_kit_sql(k->path, "UPDATE ducklake_data_file SET partial_max = 5 WHERE data_file_id = 10");
+    assert_int_equal(change(k, &changes), CB_OK);
+}
+
 static void test_cut_refused_in_0_3(void **state)
 {
     kit *k = *state;
@@ -288,6 +391,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cut_to_newest_changes_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cut_to_unknown, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cut_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_cut_hides, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_cut_hides_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_cut_cannot_hide, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_cut_of_other_tables, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cut_refused_in_0_3, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tables, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tables_unknown, set_up, tear_down),
