@@ -474,9 +474,6 @@ class Lakes:
         key = (rich, *sorted(what.items()))
         if key not in self.templates:
             script = PLAIN if not rich else RICH if what["version"] == LAKE_VERSION else OLD
-            if rich == "unmerged":  # each file has rows of one snapshot
-                mixing = ("flush_inlined", "merge_adjacent", "FROM vectors WHERE i % 5", "add_data_files")
-                script = [text for text in script if not any(word in text for word in mixing)]
             lake = self.make(self.folder / f"template-{len(self.templates)}", script, **what)
             lake.before = lambda: self.fingerprints.get(key) or self.fingerprints.setdefault(key, lake.fingerprint())
             self.templates[key] = lake

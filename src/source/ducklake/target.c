@@ -5,8 +5,9 @@
  *     catalog/  into a private folder beside the place of the catalog
  *     data/     with the first of them the catalog's copy is complete: it is cut to the snapshot
  *               and the tables that were asked for, and only files that it still names are wanted
- *     finish    uploads end, files are durable, the list of lost files is written, and the catalog
- *               is published in one step
+ *     finish    uploads end, files are durable; of a lake that is cut, rows of later snapshots are
+ *               looked for in its files; the list of lost files is written, and the catalog is
+ *               published in one step
  *
  * Killed at any instant before that step the lake that was there is as it was, but for damaged
  * files of its own that became whole; what else is left are files that no catalog names.
