@@ -167,28 +167,35 @@ static void list(cb_lake_edit *edit, cb_lake_straddle *straddle)
 
 static const char *const delete_columns[] = {"file_id", "row_id", "begin_snapshot"};
 
-/* The table of single deletes, made as DuckLake makes it on first use. */
-static void open_deletes(cb_lake_edit *edit, int64_t table_id, cb_lake_loader **out)
-{
-    cb_lake_column columns[CB_LENGTH(delete_columns)] = {{0}};
+/* The table of single deletes, as DuckLake makes it on first use. A loader borrows it. */
+typedef struct deletes_table {
     char name[64];
-    cb_lake_table table = {.name = name, .columns = columns, .column_count = CB_LENGTH(columns)};
+    cb_lake_column columns[CB_LENGTH(delete_columns)];
+    cb_lake_table table;
+} deletes_table;
+
+static void open_deletes(cb_lake_edit *edit, int64_t table_id, deletes_table *d,
+                         cb_lake_loader **out)
+{
     const cb_lake_table *found;
 
-    snprintf(name, sizeof(name), "ducklake_inlined_delete_%lld", (long long)table_id);
-    found = cb_lake_schema_find(edit->schema, name);
-    for (size_t i = 0; i < CB_LENGTH(columns); i++) {
-        columns[i] = (cb_lake_column){.name = delete_columns[i], .type = CB_LAKE_BIGINT};
+    *d = (deletes_table){.table = {.column_count = CB_LENGTH(d->columns)}};
+    d->table.name = d->name;
+    d->table.columns = d->columns;
+    snprintf(d->name, sizeof(d->name), "ducklake_inlined_delete_%lld", (long long)table_id);
+    found = cb_lake_schema_find(edit->schema, d->name);
+    for (size_t i = 0; i < CB_LENGTH(d->columns); i++) {
+        d->columns[i] = (cb_lake_column){.name = delete_columns[i], .type = CB_LAKE_BIGINT};
         if (edit->code == CB_OK && found != NULL &&
-            (found->column_count != CB_LENGTH(columns) ||
+            (found->column_count != CB_LENGTH(d->columns) ||
              strcmp(found->columns[i].name, delete_columns[i]) != 0))
             edit->code = cb_fail(edit->err, CB_UNSUPPORTED,
-                                 "table '%s' of the catalog has other columns than known", name);
+                                 "table '%s' of the catalog has other columns than known", d->name);
     }
     if (edit->code == CB_OK && found == NULL)
-        edit->code = cb_lake_db_create(edit->db, &table, edit->err);
+        edit->code = cb_lake_db_create(edit->db, &d->table, edit->err);
     if (edit->code == CB_OK)
-        edit->code = cb_lake_loader_open(edit->db, found != NULL ? found : &table, out, edit->err);
+        edit->code = cb_lake_loader_open(edit->db, &d->table, out, edit->err);
 }
 
 static void load_run(cb_lake_edit *edit, cb_lake_loader *loader, int64_t file_id,
@@ -218,10 +225,11 @@ static void loader_cleanup(cb_lake_loader **loader)
 static void load_deletes(cb_lake_edit *edit, const cb_lake_straddle *straddle)
 {
     for (size_t at = 0; edit->code == CB_OK && at < straddle->run_count;) {
+        deletes_table deletes;
         CB_CLEANUP(loader_cleanup) cb_lake_loader *loader = NULL;
         int64_t table_id = straddle->files[straddle->runs[at].file].table_id;
 
-        open_deletes(edit, table_id, &loader);
+        open_deletes(edit, table_id, &deletes, &loader);
         for (; edit->code == CB_OK && at < straddle->run_count; at++) {
             const cb_lake_straddler *file = &straddle->files[straddle->runs[at].file];
 
