@@ -268,5 +268,6 @@ def writer():
 
 from faults import at_offset, faults, quick_path, stage  # noqa: E402,F401
 from lakes import lake_place, lakes_made, make_lake, postgres  # noqa: E402,F401
+from live.harness import judges  # noqa: E402,F401
 from samples import both_histories, both_samples, history, samples  # noqa: E402,F401
 from stores import azurite, gcs, minio, place, proxy, remote, s3  # noqa: E402,F401

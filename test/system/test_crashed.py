@@ -15,13 +15,6 @@ from live import engines, harness, stops
 SMALL = ["--block-size", 16384, "--filler", 2000, "--autocheckpoint", "16MB"]
 
 
-@pytest.fixture(scope="module")
-def judges():
-    judges = harness.Judges()
-    yield judges
-    judges.close()
-
-
 @pytest.fixture
 def place():
     with harness.folder() as path:

@@ -19,13 +19,6 @@ BLOCK = 16384
 HEADERS = 12288
 
 
-@pytest.fixture(scope="module")
-def judges():
-    judges = harness.Judges()
-    yield judges
-    judges.close()
-
-
 @pytest.fixture
 def place():
     with harness.folder() as path:

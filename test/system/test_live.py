@@ -23,13 +23,6 @@ from live import engines, harness
 COPIES = 400 if conftest.LONG else 8
 
 
-@pytest.fixture(scope="module")
-def judges():
-    judges = harness.Judges()
-    yield judges
-    judges.close()
-
-
 @pytest.fixture
 def place():
     with harness.folder() as path:

@@ -48,13 +48,6 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def judges():
-    judges = harness.Judges()
-    yield judges
-    judges.close()
-
-
 @pytest.fixture
 def place():
     with harness.folder() as path:

@@ -21,13 +21,6 @@ MATRIX = [(version, size) for index, version in enumerate(engines.VERSIONS)
           if LONG or number in (0, 1 + index % 3, 4)]
 
 
-@pytest.fixture(scope="module")
-def judges():
-    judges = harness.Judges()
-    yield judges
-    judges.close()
-
-
 class Place:
     """A folder with one database in it, the program, and the engine that made the database."""
 

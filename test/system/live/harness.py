@@ -17,6 +17,7 @@ import threading
 import time
 
 import conftest
+import pytest
 
 from . import engines
 
@@ -139,6 +140,13 @@ class Judges:
         for process in self.all:
             process.kill()
             process.communicate()
+
+
+@pytest.fixture(scope="module")
+def judges():
+    judges = Judges()
+    yield judges
+    judges.close()
 
 
 def copy_files(source, target, suffixes=tuple(SUFFIXES), piece=None, pause=0.0):
