@@ -266,7 +266,11 @@ cb_code cb_verb_check(cb_door *door, cb_error *err)
         return code;
     if (result->damaged_count > 0 || result->bad_blocks > 0) {
         cb_fail(&door->damage, CB_CORRUPT, "the source '%s' is damaged", result->source);
-        cb_hint(&door->damage, "Restore a backup beside it and compare: 'canvasback list'.");
+        if (result->kind && strcmp(result->kind, "ducklake") == 0)
+            cb_hint(&door->damage, "'canvasback restore NAME LAKE --delta' puts back from a backup "
+                                   "what is missing or differs.");
+        else
+            cb_hint(&door->damage, "Restore a backup beside it and compare: 'canvasback list'.");
     }
     return door->json ? cb_json_check(result, &door->object, err)
                       : cb_render_check(result, &door->out, err);

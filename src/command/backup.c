@@ -537,12 +537,24 @@ static cb_code run_places(backup *b, cb_error *err)
     return code;
 }
 
+/* Half a lake is no backup of it. */
+static void warn_of_catalog(const backup *b)
+{
+    if (b->engine == &cb_duckdb_engine && cb_has_suffix(b->path, ".ducklake"))
+        cb_event_text(b->ctx, CB_EVENT_WARNING,
+                      "'%s' looks like the catalog of a DuckLake, whose files are not in this "
+                      "backup; 'canvasback backup ducklake:%s' takes both",
+                      b->path, b->path);
+}
+
 static cb_code run(backup *b, cb_error *err)
 {
     cb_code code;
 
     b->result.started_us = cb_now_us(b->ctx);
     code = cb_engine_find(b->request->source, &b->engine, &b->path, err);
+    if (code == CB_OK)
+        warn_of_catalog(b);
     if (code == CB_OK)
         code = list_places(b, err);
     if (code == CB_OK)

@@ -79,6 +79,8 @@ static cb_code find_backup(rolling *r, cb_error *err)
     }
     if (code != CB_OK)
         return code;
+    if (count == 0) /* says which names there are */
+        return cb_manifest_find(r->repo, r->name, &r->ref, err);
     cb_fail(err, CB_NOT_FOUND, "'%s' has no backup from before a migration", r->name);
     err->in_repository = true;
     cb_hint(err, "`canvasback list %s` shows all there are; `restore` brings any of them back.",

@@ -25,6 +25,7 @@ typedef struct looking {
     const cb_lake_address *address;
     const char *given_path; /* of the data, by hand; NULL */
     const char *name;
+    bool is_name_given;
     const cb_lake_backups *backups;
     cb_lake_info info;
     owned_status *owned;
@@ -171,6 +172,21 @@ static cb_code warn_of_cleanup(looking *l, cb_error *err)
     return code;
 }
 
+/* With the words that make the command the right one for this lake. */
+static cb_code warn_of_none(looking *l, cb_error *err)
+{
+    const cb_lake_address *address = l->address;
+    bool has_name = l->is_name_given;
+
+    return warn(
+        l->owned, err, "there is no backup of %s%s%s%s; take one: canvasback backup '%s'%s%s%s%s%s",
+        has_name ? "'" : "this lake", has_name ? l->name : "", has_name ? "'" : "",
+        l->backups->is_looked_into ? " in the repository" : "", address->shown,
+        has_name ? " --name " : "", has_name ? l->name : "",
+        address->schema_is_default ? "" : " --metadata-schema '",
+        address->schema_is_default ? "" : address->schema, address->schema_is_default ? "" : "'");
+}
+
 static cb_code warn_of_backups(looking *l, cb_error *err)
 {
     const cb_lake_backups *b = l->backups;
@@ -184,10 +200,7 @@ static cb_code warn_of_backups(looking *l, cb_error *err)
                     "name of its own: canvasback backup '%s' --name NAME",
                     l->name, shown);
     if (b->newest[0] == '\0')
-        return warn(l->owned, err,
-                    "there is no backup of this lake%s; take one: canvasback "
-                    "backup '%s'",
-                    b->is_looked_into ? " in the repository" : "", shown);
+        return warn_of_none(l, err);
     if (b->damaged > 0)
         return warn(l->owned, err, "%s was taken with damage in the source: take another",
                     b->newest);
@@ -274,6 +287,7 @@ cb_code cb_lake_status(cb_ctx *ctx, const char *lake, const cb_lake_options *opt
     code = cb_lake_address_parse(lake, options == NULL ? NULL : options->metadata_schema, &address,
                                  err);
     l.name = name != NULL ? name : address.name;
+    l.is_name_given = name != NULL;
     l.given_path = options == NULL ? NULL : options->data_path;
     if (code == CB_OK)
         code = cb_lake_backups_look(ctx, l.name, &backups, err);

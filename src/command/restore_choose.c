@@ -51,6 +51,7 @@ typedef struct choosing {
     cb_restore_choice before; /* by time: the newest from then or before */
     cb_restore_choice after;  /* the earliest of a lake that is later and reaches back to then */
     int64_t oldest_us;        /* point of the oldest backup */
+    int64_t since_us;         /* where the history begins that some backup of a lake holds */
     int64_t oldest, newest;   /* snapshots that some backup holds */
 } choosing;
 
@@ -72,6 +73,8 @@ static void look_by_time(choosing *c, const cb_manifest_ref *ref, cb_manifest **
     if (point_us < c->oldest_us)
         c->oldest_us = point_us;
     span_of(*manifest, &held);
+    if (held.is_known && held.oldest_us < c->since_us)
+        c->since_us = held.oldest_us;
     if (point_us <= time_us) {
         if (c->before.manifest == NULL || point_us >= c->before.manifest->point_us)
             take(&c->before, ref, manifest);
@@ -122,14 +125,18 @@ static cb_code look_at_all(cb_repo *repo, choosing *c, const cb_manifest_ref *re
 
 /* ---- the choice --------------------------------------------------------------------------- */
 
-static cb_code none_before(const char *name, int64_t time_us, int64_t oldest_us, cb_error *err)
+static cb_code none_before(const choosing *c, cb_error *err)
 {
     char wanted[CB_TIME_TEXT_MAX];
     char oldest[CB_TIME_TEXT_MAX];
 
-    cb_fail(err, CB_NOT_FOUND, "there is no backup of '%s' from %s or before", name,
-            cb_format_rfc3339(time_us, wanted));
-    cb_hint(err, "The oldest one is from %s.", cb_format_rfc3339(oldest_us, oldest));
+    cb_fail(err, CB_NOT_FOUND, "there is no backup of '%s' from %s or before", c->request->backup,
+            cb_format_rfc3339(c->request->time_us, wanted));
+    if (c->since_us < c->oldest_us)
+        cb_hint(err, "The history of the lake that is kept begins at %s.",
+                cb_format_rfc3339(c->since_us, oldest));
+    else
+        cb_hint(err, "The oldest one is from %s.", cb_format_rfc3339(c->oldest_us, oldest));
     err->in_repository = true;
     return err->code;
 }
@@ -184,14 +191,17 @@ static cb_code choose_of_all(cb_repo *repo, choosing *c, cb_restore_choice *out,
     cb_manifest_free(c->after.manifest);
     if (code != CB_OK || out->manifest != NULL)
         return code;
-    return c->request->has_time ? none_before(name, c->request->time_us, c->oldest_us, err)
-                                : none_with(c, err);
+    return c->request->has_time ? none_before(c, err) : none_with(c, err);
 }
 
 cb_code cb_restore_choose(cb_repo *repo, const cb_restore_request *request, cb_restore_choice *out,
                           cb_error *err)
 {
-    choosing c = {.request = request, .oldest_us = INT64_MAX, .oldest = -1, .newest = -1};
+    choosing c = {.request = request,
+                  .oldest_us = INT64_MAX,
+                  .since_us = INT64_MAX,
+                  .oldest = -1,
+                  .newest = -1};
     bool has_label = strchr(request->backup, '@') != NULL;
 
     *out = (cb_restore_choice){0};

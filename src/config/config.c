@@ -418,7 +418,7 @@ static const char *name_given(const cb_config *config)
     return NULL;
 }
 
-/* lake status LAKE, lake rollback NAME, lake undump FILE LAKE */
+/* lake status LAKE [NAME], lake rollback NAME, lake undump FILE LAKE */
 static bool find_lake_subject(const cb_config *config, char out[CB_NAME_TEXT_MAX])
 {
     const cb_command_line *line = &config->line;
@@ -428,6 +428,8 @@ static bool find_lake_subject(const cb_config *config, char out[CB_NAME_TEXT_MAX
     out[0] = '\0';
     if (line->operand_count <= at)
         return false;
+    if (strcmp(verb, "status") == 0 && line->operand_count > at + 1)
+        return cb_subject_of_backup(line->operands[at + 1], out);
     return strcmp(verb, "rollback") == 0 ? cb_subject_of_backup(line->operands[at], out)
                                          : cb_subject_of_source(line->operands[at], out);
 }

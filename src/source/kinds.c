@@ -83,6 +83,13 @@ static const char *without_file(const char *address)
     return cb_has_prefix(address, prefix) ? address + strlen(prefix) : address;
 }
 
+static cb_code no_path(const char *address, cb_error *err)
+{
+    cb_fail(err, CB_USAGE, "'%s' names no path", address);
+    cb_hint(err, "The path stands behind the colon: %sPATH.", address);
+    return err->code;
+}
+
 cb_code cb_engine_find(const char *address, const cb_engine **out, const char **path, cb_error *err)
 {
     const cb_engine *engine = by_scheme(address);
@@ -93,7 +100,7 @@ cb_code cb_engine_find(const char *address, const cb_engine **out, const char **
     if (engine != NULL) {
         *path = address + strlen(engine->scheme);
         if (**path == '\0')
-            return cb_fail(err, CB_USAGE, "'%s' names no path", address);
+            return no_path(address, err);
         *out = engine;
         return CB_OK;
     }
@@ -126,11 +133,15 @@ cb_code cb_engine_path(const cb_engine *engine, const char *address, const char 
     *path = without_file(address);
     if (named == NULL)
         return CB_OK;
-    if (named != engine)
-        return cb_fail(err, CB_USAGE, "'%s' is an address of kind %s, and the backup is of kind %s",
-                       address, named->kind, engine->kind);
+    if (named != engine) {
+        cb_fail(err, CB_USAGE, "'%s' is an address of kind %s, and the backup is of kind %s",
+                address, named->kind, engine->kind);
+        cb_hint(err, "An address of kind %s begins with '%s'%s.", engine->kind, engine->scheme,
+                strcmp(engine->kind, "ducklake") == 0
+                    ? ": ducklake:PATH, ducklake:sqlite:PATH or ducklake:postgres:CONNECTION"
+                    : "");
+        return err->code;
+    }
     *path = address + strlen(engine->scheme);
-    if (**path == '\0')
-        return cb_fail(err, CB_USAGE, "'%s' names no path", address);
-    return CB_OK;
+    return **path == '\0' ? no_path(address, err) : CB_OK;
 }

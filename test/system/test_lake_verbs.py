@@ -80,7 +80,9 @@ def test_status_knows_what_the_newest_backup_lacks(cb, make_lake, kind):
     ]
     assert (after["missing_files"], after["missing_bytes"]) == (len(new), sum(new)) and new
     # Another name has no backup, and a repository that cannot be read is no reason to be silent.
-    assert status(cb, lake, "other")["newest_backup"] is None
+    other = status(cb, lake, "other")
+    assert other["newest_backup"] is None
+    warned(other, "no backup of 'other' in the repository", "--name other")
     nowhere = status(cb, lake, "lake", CANVASBACK_REPO=str(cb.home / "nowhere"))
     assert nowhere["newest_backup"] is None and nowhere["snapshot"] == after["snapshot"]
 
@@ -137,7 +139,7 @@ def test_there_is_no_lake(cb, lake_place, tmp_path, verb):
     for kind in KINDS:
         target = lake_place(kind)
         error = cb("lake", verb, target.address, code=(FAILED, MISSING)).error
-        assert error["code"] == "not-found" and error["message"], error
+        assert error["code"] == "not-found" and error["message"] and error["hint"], error
         if kind != "postgres":
             assert not target.file.exists()
     cb("lake", verb, "ducklake:postgres:host=127.0.0.1 port=1 dbname=x", code=FAILED)

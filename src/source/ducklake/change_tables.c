@@ -54,6 +54,15 @@ static bool is_wanted(const char *wanted, const char *schema, const char *table)
     return take_part(&at, schema) && *at++ == '.' && take_part(&at, table) && *at == '\0';
 }
 
+bool cb_lake_table_is_wanted(const char *const *wanted, size_t count, const char *schema,
+                             const char *table)
+{
+    for (size_t i = 0; i < count; i++)
+        if (is_wanted(wanted[i], schema, table))
+            return true;
+    return false;
+}
+
 static cb_code list_one(choosing *c, const char *schema, const char *table, cb_error *err)
 {
     if (c->listed.size > LISTED_MAX) {

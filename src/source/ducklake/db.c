@@ -4,6 +4,7 @@
  */
 #include "source/ducklake/db_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/text.h"
@@ -48,6 +49,11 @@ cb_lake_kind cb_lake_db_kind(const cb_lake_db *db)
 const cb_lake_address *cb_lake_db_address(const cb_lake_db *db)
 {
     return &db->address;
+}
+
+void cb_lake_db_show_as(cb_lake_db *db, const char *shown)
+{
+    snprintf(db->address.shown, sizeof(db->address.shown), "%s", shown);
 }
 
 /* Our own mistakes, but told and not asserted: the connection would only say something obscure. */

@@ -60,8 +60,15 @@ CB_MUST_USE cb_code cb_lake_db_commit(cb_lake_db *db, cb_error *err); /* then on
 void cb_lake_db_close(cb_lake_db *db);                                /* NULL is allowed */
 void cb_lake_db_cleanup(cb_lake_db **db);                             /* for CB_CLEANUP */
 
+/* PostgreSQL: make the database that the address names, which is not there. An info event says so.
+ */
+CB_MUST_USE cb_code cb_lake_database_make(cb_ctx *ctx, const cb_lake_address *address,
+                                          cb_error *err);
+
 cb_lake_kind cb_lake_db_kind(const cb_lake_db *db);
 const cb_lake_address *cb_lake_db_address(const cb_lake_db *db);
+/* A private copy: messages name what it is a copy of. */
+void cb_lake_db_show_as(cb_lake_db *db, const char *shown);
 /* Append "schema"."table". */
 CB_MUST_USE cb_code cb_lake_db_table(const cb_lake_db *db, cb_buf *sql, const char *table,
                                      cb_error *err);

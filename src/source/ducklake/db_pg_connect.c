@@ -216,7 +216,7 @@ static cb_code start(cb_pg_db *self, cb_error *err)
 
     if (options == NULL)
         return cb_fail(err, CB_USAGE, "the address is no connection string of PostgreSQL");
-    if (keep_secrets(self, options, err) != CB_OK)
+    if (self->secrets[0] == NULL && keep_secrets(self, options, err) != CB_OK)
         return err->code;
     add(&use, "keepalives", "1");
     add(&use, "keepalives_idle", "30");
@@ -224,6 +224,8 @@ static cb_code start(cb_pg_db *self, cb_error *err)
     add(&use, "keepalives_count", "3");
     add(&use, "fallback_application_name", "canvasback");
     add(&use, "dbname", self->base.address.conninfo); /* expanded */
+    if (self->beside != NULL)
+        add(&use, "dbname", self->beside); /* of two libpq takes the last */
     add(&use, "client_encoding", "UTF8");
     self->connection = PQconnectStartParams(use.keywords, use.values, 1);
     if (self->connection == NULL)
@@ -293,4 +295,81 @@ cb_code cb_pg_connect(cb_pg_db *self, cb_error *err)
     PQsetErrorVerbosity(self->connection, PQERRORS_DEFAULT);
     PQsetNoticeReceiver(self->connection, be_quiet, NULL);
     return CB_OK;
+}
+
+/* ---- a database that is not there -------------------------------------------------------------
+   It is made: a lake comes back to a new server, or to one that lost it, as it does to a file. */
+
+typedef cb_pg_db *pg;
+
+static void pg_free(pg *self)
+{
+    if (*self != NULL)
+        cb_pg_close(&(*self)->base);
+}
+
+/* Every server has one of the two; another user may have taken away the right to the first. */
+static cb_code connect_beside(cb_pg_db *self, cb_error *err)
+{
+    static const char *const doors[] = {"postgres", "template1"};
+    cb_code code = CB_NOT_FOUND;
+
+    for (size_t i = 0; i < CB_LENGTH(doors) && code != CB_OK; i++) {
+        PQfinish(self->connection); /* NULL is allowed */
+        self->connection = NULL;
+        self->beside = doors[i];
+        cb_error_clear(err);
+        code = cb_pg_connect(self, err);
+        if (code == CB_CANCELLED || code == CB_NO_MEMORY)
+            break;
+    }
+    return code;
+}
+
+static cb_code make(cb_pg_db *self, const char *name, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
+    cb_code code = cb_buf_format(&sql, err, "CREATE DATABASE ");
+
+    if (code == CB_OK)
+        code = cb_lake_quote_name(&sql, name, err);
+    if (code == CB_OK)
+        code = cb_buf_u8(&sql, 0, err);
+    if (code == CB_OK)
+        code = cb_pg_run(self, (const char *)sql.data, NULL, err);
+    if (code == CB_EXISTS) { /* somebody else was faster */
+        cb_error_clear(err);
+        code = CB_OK;
+    }
+    return code;
+}
+
+cb_code cb_lake_database_make(cb_ctx *ctx, const cb_lake_address *address, cb_error *err)
+{
+    CB_CLEANUP(options_free) PQconninfoOption *options = PQconninfoParse(address->conninfo, NULL);
+    CB_CLEANUP(pg_free) pg self = NULL;
+    const char *name = NULL;
+    cb_code code;
+
+    for (const PQconninfoOption *at = options; at != NULL && at->keyword != NULL; at++)
+        if (strcmp(at->keyword, "dbname") == 0)
+            name = at->val;
+    if (name == NULL || name[0] == '\0')
+        return cb_fail(err, CB_NOT_FOUND, "the lake's address names no database");
+    self = calloc(1, sizeof(*self));
+    if (self == NULL)
+        return cb_fail_memory(err, sizeof(*self));
+    self->base.ctx = ctx;
+    self->base.address = *address;
+    code = connect_beside(self, err);
+    if (code == CB_OK)
+        code = make(self, name, err);
+    if (code == CB_OK) {
+        cb_event_text(ctx, CB_EVENT_INFO, "made the database '%s', which was not there", name);
+        return CB_OK;
+    }
+    cb_context(err, "the database '%s' is not there and cannot be made", name);
+    err->hint[0] = '\0';
+    cb_hint(err, "Make it first (createdb), or check dbname= in the lake's address.");
+    return code;
 }

@@ -13,7 +13,8 @@
 typedef struct cb_pg_db {
     cb_lake_db base;
     PGconn *connection;
-    char *secrets[4]; /* of the conninfo, as libpq understood it; ends at NULL */
+    char *secrets[4];   /* of the conninfo, as libpq understood it; ends at NULL */
+    const char *beside; /* connect to this database of the server, not to the lake's; NULL */
 } cb_pg_db;
 
 void cb_pg_result_free(PGresult **result); /* for CB_CLEANUP */
@@ -22,6 +23,9 @@ void cb_pg_result_free(PGresult **result); /* for CB_CLEANUP */
 
 /* Connect. Nothing is begun. */
 CB_MUST_USE cb_code cb_pg_connect(cb_pg_db *self, cb_error *err);
+
+/* Close and free; secrets are wiped. */
+void cb_pg_close(cb_lake_db *db);
 
 /* The failure of a statement, or of the connection when `result` is NULL. */
 cb_code cb_pg_fail(cb_pg_db *self, const PGresult *result, cb_error *err);

@@ -207,7 +207,7 @@ static cb_code commit(cb_lake_db *db, cb_error *err)
     return code;
 }
 
-static void close_db(cb_lake_db *db)
+void cb_pg_close(cb_lake_db *db)
 {
     cb_pg_db *self = (cb_pg_db *)db;
 
@@ -327,7 +327,7 @@ static const cb_lake_db_ops ops = {
     .query = cb_pg_query,
     .exec = cb_pg_exec,
     .commit = commit,
-    .close = close_db,
+    .close = cb_pg_close,
     .qualify = qualify,
     .list = list,
     .declare = declare,
@@ -352,7 +352,7 @@ cb_code cb_lake_postgres_open(cb_ctx *ctx, const cb_lake_address *address, cb_la
     if (code == CB_OK)
         code = enter_schema(self, err);
     if (code != CB_OK) {
-        close_db(&self->base);
+        cb_pg_close(&self->base);
         return code;
     }
     *out = &self->base;

@@ -108,6 +108,8 @@ cb_code cb_lake_freeze(cb_ctx *ctx, const cb_lake_address *address, const char *
     }
     if (code == CB_OK && *db == NULL)
         code = cb_lake_copy_open_in(ctx, folder, address->kind, schema, CB_LAKE_READ, db, err);
+    if (code == CB_OK && address->kind != CB_LAKE_POSTGRES)
+        cb_lake_db_show_as(*db, address->shown);
     if (code == CB_OK)
         return CB_OK;
     cb_lake_db_close(*db);

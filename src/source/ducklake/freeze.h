@@ -75,6 +75,10 @@ CB_MUST_USE cb_code cb_lake_change(cb_lake_db *db, const cb_lake_schema *schema,
                                    const cb_lake_changes *changes, cb_lake_changed *out,
                                    cb_error *err);
 
+/* Is it one of these words, each a table or schema.table as a user writes them? */
+bool cb_lake_table_is_wanted(const char *const *wanted, size_t count, const char *schema,
+                             const char *table);
+
 /*
  * Make a live catalog at `address` from a private copy: of the same kind in its own form, of
  * another typed table by table. `changes` are made on the way, before anybody can see them. All or

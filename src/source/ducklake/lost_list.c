@@ -234,8 +234,12 @@ cb_code cb_lost_list_read(const char *path, cb_lost_list_head *head, cb_lost_lis
     cb_code code;
 
     *head = (cb_lost_list_head){.restored_snapshot = -1, .replaced_snapshot = -1};
-    if (file == NULL)
-        return cb_fail_errno(err, errno, "cannot open '%s'", path);
+    if (file == NULL) {
+        cb_fail_errno(err, errno, "cannot open '%s'", path);
+        cb_hint(err, "Restores over a lake say which list they have saved; 'canvasback lake adopt "
+                     "LAKE' alone finds those of this machine.");
+        return err->code;
+    }
     line = malloc(LINE_MAX_BYTES);
     code = line != NULL ? read_lines(path, file, line, head, visit, arg, err)
                         : cb_fail_memory(err, LINE_MAX_BYTES);

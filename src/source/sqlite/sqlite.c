@@ -130,6 +130,8 @@ cb_code cb_sqlite_require(const char *path, const cb_sqlite_header *header, cb_e
         if (cb_sqlite_exchange_pending(path))
             cb_hint(err, "A restore was interrupted here: run it again, it finishes or undoes "
                          "what it had begun.");
+        else
+            cb_hint(err, "Check the path in the address.");
         return err->code;
     }
     if (header->is_marked) {
