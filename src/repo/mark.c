@@ -164,10 +164,10 @@ static void sum_bytes(const cb_reclaim *run, cb_pack_use *uses)
     }
 }
 
-/* Known, there, in no list, and of nobody who is at work. */
+/* Known, in no list, and of nobody who is at work. One that was lost goes from the index only. */
 static bool may_go(const cb_reclaim *run, const session_ids *kept, const cb_pack_info *pack)
 {
-    return pack->exists && (pack->indexed || pack->adopted) &&
+    return (pack->indexed || (pack->exists && pack->adopted)) &&
            !cb_reclaim_lists_have(&run->lists, pack->id) && !is_protected(kept, pack->id);
 }
 
@@ -523,7 +523,7 @@ static cb_code choose(cb_reclaim *run, const session_ids *kept, cb_pack_use *use
             continue;
         if (use->needed_bytes == 0)
             memcpy(suspects[(*count)++].bytes, index->packs[i].id, CB_PACK_ID_BYTES);
-        else if (is_mostly_dead(use))
+        else if (index->packs[i].exists && is_mostly_dead(use))
             candidates[candidate_count++] =
                 (candidate){(uint32_t)i, use->needed_bytes, use->total_bytes};
         else
