@@ -6,6 +6,7 @@
 #define CB_COMMAND_INTERNAL_H
 
 #include "base/file.h"
+#include "base/temp.h"
 #include "repo/repo.h"
 #include "source/transfer.h"
 
@@ -69,10 +70,9 @@ CB_MUST_USE cb_code cb_backup_info_fill(cb_repo *repo, const cb_manifest_ref *re
 
 /* ---- scratch.c ---------------------------------------------------------------------------- */
 
-/* A private folder below $TMPDIR or /tmp, removed with all it holds by cb_scratch_free. */
-typedef struct cb_scratch {
-    char path[512];
-} cb_scratch;
+/* A private folder below $TMPDIR or /tmp, removed with all it holds by cb_scratch_free; those that
+   a killed run left there are removed too. */
+typedef cb_temp cb_scratch;
 CB_MUST_USE cb_code cb_scratch_make(cb_ctx *ctx, cb_scratch *out, cb_error *err);
 void cb_scratch_free(cb_scratch *scratch);
 

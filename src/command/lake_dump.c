@@ -127,8 +127,11 @@ static cb_code find_place(dumping *d, const char *file, char folder[CB_PATH_MAX]
     d->file = file;
     if (file != NULL) {
         code = cb_path_absolute(file, d->path, err);
-        if (code == CB_OK && cb_path_exists(d->path))
+        if (code == CB_OK && cb_path_exists(d->path)) {
             code = cb_fail(err, CB_EXISTS, "'%s' exists", d->path);
+            cb_hint(err,
+                    "Name another file, or leave it out: then the dump gets a name by itself.");
+        }
         return code;
     }
     if (d->folder == NULL) {
@@ -221,7 +224,7 @@ static cb_code replace_file(undumping *u, const cb_lake_address *address, cb_err
     cb_lake_address copy;
     cb_lake_changes changes = {0};
     cb_lake_changed changed;
-    char text[CB_PATH_MAX];
+    char text[CB_PATH_MAX + 64];
     cb_code code = cb_scratch_make(u->ctx, &scratch, err);
 
     if (code != CB_OK)

@@ -14,6 +14,7 @@
 #include "source/duckdb/state.h"
 
 #include "base/array.h"
+#include "base/temp.h"
 #include "base/text.h"
 
 #include <errno.h>
@@ -48,7 +49,7 @@ typedef struct hot_source {
     cb_source_options options;
     char path[CB_PATH_MAX];     /* as named, absolute */
     char snapshot[CB_PATH_MAX]; /* "" none */
-    char scratch[CB_PATH_MAX];  /* folder of the engine's copy, removed at the end; "" none */
+    cb_temp scratch;            /* of the engine's copy */
     char name[65];
     char identity[33];
     cb_hot hot;
@@ -79,31 +80,16 @@ static bool takes_as_it_is(const hot_source *s)
 
 /* ---- begin -------------------------------------------------------------------------------- */
 
-static const char *scratch_root(const hot_source *s)
-{
-    const char *root = s->options.scratch;
-
-    if (root == NULL || root[0] == '\0')
-        root = getenv("TMPDIR");
-    return root == NULL || root[0] == '\0' ? "/tmp" : root;
-}
-
 /* Let the engine write a logical copy; it is then read like any file that nobody has open. */
 static cb_code copy_through_engine(hot_source *s, char copy[CB_PATH_MAX], cb_error *err)
 {
-    cb_code code;
+    const char *root = s->options.scratch;
+    cb_code code = cb_temp_make(s->ctx, root != NULL && root[0] != '\0' ? root : NULL,
+                                cb_temp_prefix, &s->scratch, err);
 
-    if (snprintf(s->scratch, sizeof(s->scratch), "%s/canvasback-XXXXXX", scratch_root(s)) >=
-        (int)sizeof(s->scratch))
-        return cb_fail(err, CB_TOO_LARGE, "the path of the scratch folder is too long");
-    if (mkdtemp(s->scratch) == NULL) {
-        int number = errno;
-
-        cb_fail_errno(err, number, "cannot make a scratch folder in '%s'", scratch_root(s));
-        s->scratch[0] = '\0';
-        return err->code;
-    }
-    code = cb_path_join(s->scratch, "copy.duckdb", copy, err);
+    if (code != CB_OK)
+        return code;
+    code = cb_path_join(s->scratch.path, "copy.duckdb", copy, err);
     if (code != CB_OK)
         return code;
     cb_event_text(s->ctx, CB_EVENT_PHASE, "copying through the engine");
@@ -618,12 +604,10 @@ static cb_code end(cb_source *source, cb_source_facts *out, cb_error *err)
 static void free_source(cb_source *source)
 {
     hot_source *s = of(source);
-    cb_error ignored = {0};
 
     if (s->has_hot)
         cb_hot_end(&s->hot);
-    if (s->scratch[0] != '\0')
-        cb_ignore(cb_tree_remove(s->scratch, &ignored)); /* only our own copy is left behind */
+    cb_temp_free(&s->scratch);
     cb_duckdb_state_free(&s->state);
     cb_buf_free(&s->state_raw);
     free(s->log_stored);

@@ -1,6 +1,5 @@
 /*
- * beside.c - see beside.h. The lock is flock(2) on the folder itself: it ends with the process,
- * however that ends, so an unlocked folder is nobody's.
+ * beside.c - see beside.h.
  */
 #include "source/ducklake/beside.h"
 
@@ -10,7 +9,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 static const char prefix[] = ".canvasback-lake-";
@@ -34,82 +32,23 @@ cb_code cb_lake_folder_of(const char *path, char out[CB_PATH_MAX], cb_error *err
     return CB_OK;
 }
 
-/* A leftover harms nobody but by its size: what cannot be removed stays. */
-static void remove_dead(const char *folder)
-{
-    CB_CLEANUP(cb_folder_close) DIR *open_folder = opendir(folder);
-    const struct dirent *entry;
-
-    if (open_folder == NULL)
-        return;
-    while ((entry = readdir(open_folder)) != NULL) {
-        CB_CLEANUP(cb_fd_close) int lock = -1;
-        cb_error ignored = {0};
-        char path[CB_PATH_MAX];
-
-        if (!cb_has_prefix(entry->d_name, prefix) ||
-            cb_path_join(folder, entry->d_name, path, &ignored) != CB_OK)
-            continue;
-        lock = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0)
-            cb_ignore(cb_tree_remove(path, &ignored));
-    }
-}
-
-static const char *temporary_folder(void)
-{
-    const char *base = getenv("TMPDIR");
-
-    return base != NULL && base[0] == '/' ? base : "/tmp";
-}
-
 cb_code cb_lake_beside_make(cb_ctx *ctx, const char *near, cb_lake_beside *out, cb_error *err)
 {
     char folder[CB_PATH_MAX];
-    char name[64];
-    char hex[17];
-    uint8_t random[8];
-    cb_code code = CB_OK;
+    cb_code code;
 
-    out->path[0] = '\0';
-    out->lock = -1;
-    if (near != NULL)
-        code = cb_lake_folder_of(near, folder, err);
-    else
-        snprintf(folder, sizeof(folder), "%s", temporary_folder());
-    if (code == CB_OK && near != NULL)
-        code = cb_folder_make(folder, err);
-    if (code != CB_OK)
-        return code;
-    remove_dead(folder);
-    cb_random(ctx, random, sizeof(random));
-    cb_hex(random, sizeof(random), hex);
-    snprintf(name, sizeof(name), "%s%s", prefix, hex);
-    code = cb_path_join(folder, name, out->path, err);
-    if (code == CB_OK && mkdir(out->path, 0700) != 0) {
-        code = cb_fail_errno(err, errno, "cannot make the temporary folder '%s'", out->path);
-        out->path[0] = '\0';
-    }
+    *out = (cb_lake_beside){.lock = -1};
+    if (near == NULL)
+        return cb_temp_make(ctx, NULL, cb_temp_prefix, out, err);
+    code = cb_lake_folder_of(near, folder, err);
     if (code == CB_OK)
-        code = cb_file_open(out->path, O_RDONLY | O_DIRECTORY, 0, &out->lock, err);
-    /* Not every file system has this lock; without it a leftover is not told from one in use, and
-       another run may find it unlocked only where locks work. */
-    if (code == CB_OK && flock(out->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        code = cb_fail(err, CB_BUSY, "another run took the temporary folder '%s'", out->path);
-    if (code != CB_OK)
-        cb_lake_beside_free(out);
-    return code;
+        code = cb_folder_make(folder, err);
+    return code == CB_OK ? cb_temp_make(ctx, folder, prefix, out, err) : code;
 }
 
 void cb_lake_beside_free(cb_lake_beside *beside)
 {
-    cb_error ignored = {0};
-
-    if (beside->path[0] == '\0')
-        return;
-    cb_ignore(cb_tree_remove(beside->path, &ignored)); /* the next run finds it unlocked */
-    beside->path[0] = '\0';
-    cb_fd_close(&beside->lock);
+    cb_temp_free(beside);
 }
 
 static cb_code copy_bytes(cb_ctx *ctx, int from, const char *from_path, int to, const char *to_path,

@@ -8,13 +8,9 @@
 #ifndef CB_SOURCE_DUCKLAKE_BESIDE_H
 #define CB_SOURCE_DUCKLAKE_BESIDE_H
 
-#include "base/ctx.h"
-#include "base/file.h"
+#include "base/temp.h"
 
-typedef struct cb_lake_beside {
-    char path[CB_PATH_MAX];
-    int lock;
-} cb_lake_beside;
+typedef cb_temp cb_lake_beside;
 
 /* `near`: a file; the folder is made in the same folder, so that what is in it can be renamed to
    it (missing folders are made). NULL: below $TMPDIR or /tmp. */

@@ -23,7 +23,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/file.h"
+#include "base/temp.h"
 #include "base/text.h"
 
 enum {
@@ -34,35 +34,28 @@ enum {
     COPY_BYTES = 1 << 20,
 };
 
-/* A named scratch file, gone at the end of the scope whatever happens. */
+/* A named scratch file in a folder of its own, gone at the end of the scope whatever happens. */
 typedef struct scratch {
+    cb_temp folder;
     char path[CB_PATH_MAX];
     int fd;
 } scratch;
 
 static void scratch_remove(scratch *s)
 {
-    for (size_t i = 0; s->path[0] != '\0' && i < CB_SQLITE_SIDES; i++) {
-        char side[CB_PATH_MAX];
-        cb_error err = {0};
-
-        if (cb_sqlite_beside(s->path, cb_sqlite_suffix[i], side, &err) == CB_OK)
-            unlink(side);
-    }
-    if (s->path[0] != '\0')
-        unlink(s->path);
     cb_fd_close(&s->fd);
+    cb_temp_free(&s->folder);
 }
 
-static cb_code scratch_make(const char *folder, uint64_t bytes, scratch *out, cb_error *err)
+static cb_code scratch_make(cb_ctx *ctx, const char *folder, uint64_t bytes, scratch *out,
+                            cb_error *err)
 {
-    const char *base = folder != NULL ? folder : getenv("TMPDIR");
+    const char *base = folder != NULL && folder[0] != '\0' ? folder : cb_temp_root();
     char wanted[CB_SIZE_TEXT_MAX];
     char have[CB_SIZE_TEXT_MAX];
     uint64_t free_bytes;
+    cb_code code;
 
-    if (base == NULL || base[0] == '\0')
-        base = "/tmp";
     if (cb_free_space(base, &free_bytes, err) != CB_OK)
         return err->code;
     if (free_bytes < bytes) {
@@ -71,16 +64,11 @@ static cb_code scratch_make(const char *folder, uint64_t bytes, scratch *out, cb
         cb_hint(err, "Set TMPDIR to a folder with more room.");
         return err->code;
     }
-    if (cb_path_join(base, "canvasback-sqlite-XXXXXX", out->path, err) != CB_OK) {
-        out->path[0] = '\0';
-        return err->code;
-    }
-    out->fd = mkostemp(out->path, O_CLOEXEC);
-    if (out->fd < 0) {
-        out->path[0] = '\0';
-        return cb_fail_errno(err, errno, "cannot make a temporary file in '%s'", base);
-    }
-    return CB_OK;
+    code = cb_temp_make(ctx, base, cb_temp_prefix, &out->folder, err);
+    if (code == CB_OK)
+        code = cb_path_join(out->folder.path, "copy.sqlite", out->path, err);
+    return code == CB_OK ? cb_file_open(out->path, O_RDWR | O_CREAT | O_EXCL, 0600, &out->fd, err)
+                         : code;
 }
 
 /* The copy is complete: keep its descriptor, drop its name. */
@@ -248,7 +236,7 @@ static cb_code copy_online(cb_ctx *ctx, const char *path, const cb_sqlite_header
                  .patience = {ctx, deadline_us, WAIT_FIRST_US},
                  .is_held = header->is_wal || how == CB_SQLITE_IMMUTABLE,
                  .out = out};
-    cb_code code = scratch_make(folder, header->size, &made, err);
+    cb_code code = scratch_make(ctx, folder, header->size, &made, err);
 
     if (code == CB_OK)
         code = cb_sqlite_open(ctx, path, how, &from, err);
@@ -331,7 +319,7 @@ static cb_code copy_plain(cb_ctx *ctx, const char *path, const char *folder, boo
     if (fstat(from, &st) != 0)
         return cb_fail_errno(err, errno, "cannot look at '%s'", path);
     out->point_us = cb_now_us(ctx);
-    code = scratch_make(folder, (uint64_t)st.st_size, &made, err);
+    code = scratch_make(ctx, folder, (uint64_t)st.st_size, &made, err);
     if (code == CB_OK)
         code = copy_file(ctx, from, path, made.fd, made.path, err);
     if (code == CB_OK)

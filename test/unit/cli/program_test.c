@@ -5,6 +5,7 @@
 #include "cli/child.h"
 
 #include "base/text.h"
+#include "../../lib/leftover.h"
 #include "cli_kit.h"
 
 #include <fcntl.h>
@@ -213,6 +214,7 @@ static void test_expire_by_sections(void **state)
 
     (void)state;
     assert_true(fd >= 0);
+    test_remove_at_exit(path);
     assert_int_equal(write(fd, "[prod]\nkeep-last = 1\n", 21), 21);
     close(fd);
     snprintf(words, sizeof(words), "expire --config %s", path);

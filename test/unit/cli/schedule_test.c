@@ -1,6 +1,7 @@
 #include "cli/schedule.h"
 
 #include "cli/child.h"
+#include "../../lib/leftover.h"
 #include "cli_kit.h"
 
 #include <signal.h>
@@ -329,6 +330,7 @@ static void make_crontab(char folder[64], const char *script)
 
     snprintf(folder, 64, "/tmp/canvasback-cron-XXXXXX");
     assert_non_null(mkdtemp(folder));
+    test_remove_at_exit(folder);
     snprintf(path, sizeof(path), "%s/crontab", folder);
     file = fopen(path, "w");
     assert_non_null(file);

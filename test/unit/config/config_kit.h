@@ -6,6 +6,8 @@
 
 #include "config/config.h"
 
+#include "../../lib/leftover.h"
+
 #include <sys/stat.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -45,7 +47,7 @@ static inline cb_config *kit_config(const char *line, const char *const *environ
     return config;
 }
 
-/* A file of this text; the caller removes it. */
+/* A file of this text; the caller removes it, or the end of the process. */
 static inline void kit_file(char path[64], const char *text)
 {
     FILE *file;
@@ -54,6 +56,7 @@ static inline void kit_file(char path[64], const char *text)
     snprintf(path, 64, "/tmp/canvasback-config-XXXXXX");
     fd = mkstemp(path);
     assert_true(fd >= 0);
+    test_remove_at_exit(path);
     file = fdopen(fd, "w");
     assert_non_null(file);
     assert_true(fputs(text, file) >= 0);
