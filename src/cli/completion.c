@@ -163,7 +163,7 @@ static cb_code bash(cb_buf *out, cb_error *err)
             "    elif [[ \"$command\" == repo ]]; then\n"
             "        COMPREPLY=($(compgen -W \"%s\" -- \"$word\") "
             "$(compgen -f -- \"$word\"))\n"
-            "    elif [[ \"$command\" == lake ]]; then\n"
+            "    elif [[ \"$command\" == lake || \"$command $previous\" == \"help lake\" ]]; then\n"
             "        COMPREPLY=($(compgen -W \"%s\" -- \"$word\") "
             "$(compgen -f -- \"$word\"))\n"
             "    elif [[ \"$command\" == help ]]; then\n"

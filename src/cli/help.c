@@ -134,6 +134,19 @@ cb_code cb_help_overview(cb_buf *out, cb_error *err)
     return code;
 }
 
+static cb_code examples_of(const char *examples, cb_buf *out, cb_error *err)
+{
+    cb_code code = cb_buf_format(out, err, "\nExamples:\n");
+
+    for (const char *at = examples; *at && code == CB_OK;) {
+        size_t size = strcspn(at, "\n");
+
+        code = cb_buf_format(out, err, "  %.*s\n", (int)size, at);
+        at += size + (at[size] != '\0');
+    }
+    return code;
+}
+
 cb_code cb_help_command(cb_command_id id, cb_buf *out, cb_error *err)
 {
     const cb_command *command = &cb_commands[id];
@@ -161,16 +174,46 @@ cb_code cb_help_command(cb_command_id id, cb_buf *out, cb_error *err)
     }
     if (code == CB_OK)
         code = common_options(out, err);
-    if (code == CB_OK && command->examples) {
-        code = cb_buf_format(out, err, "\nExamples:\n");
-        for (const char *at = command->examples; *at && code == CB_OK;) {
-            size_t size = strcspn(at, "\n");
+    return code == CB_OK && command->examples ? examples_of(command->examples, out, err) : code;
+}
 
-            code = cb_buf_format(out, err, "  %.*s\n", (int)size, at);
-            at += size + (at[size] != '\0');
-        }
+/* The usage says which of the options matter; the list is short, and that of every command is left
+   to the help of lake itself. */
+static cb_code help_lake_verb(const char *name, cb_buf *out, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf usage = {0};
+    const cb_lake_help *help = cb_lake_help_find(name);
+    bool is_first = true;
+    cb_code code = cb_lake_help_check(name, err);
+
+    if (code != CB_OK || !help)
+        return code;
+    code = cb_buf_format(out, err, "canvasback lake %s - %s\n\n", name, help->summary);
+    if (code == CB_OK)
+        code = cb_buf_format(&usage, err, "Usage: canvasback lake %s %s", name, help->operands);
+    if (code == CB_OK)
+        code = cb_buf_append(&usage, "", 1, err);
+    if (code == CB_OK)
+        code = wrap((const char *)usage.data, 0, out, err);
+    if (code == CB_OK)
+        code = cb_buf_append(out, "\n", 1, err);
+    if (code == CB_OK)
+        code = wrap(help->detail, 0, out, err);
+    for (unsigned i = 0; i < CB_OPT_END && code == CB_OK; i++) {
+        if (cb_option_is_common((cb_option_id)i) || !cb_lake_help_takes(help, (cb_option_id)i))
+            continue;
+        if (is_first)
+            code = cb_buf_format(out, err, "\nOptions:\n");
+        is_first = false;
+        if (code == CB_OK)
+            code = option_entry((cb_option_id)i, out, err);
     }
-    return code;
+    if (code == CB_OK)
+        code = examples_of(help->examples, out, err);
+    return code == CB_OK
+               ? cb_buf_format(out, err,
+                               "\n'canvasback help' lists the options of every command.\n")
+               : code;
 }
 
 static cb_code option_facts(cb_option_id id, cb_buf *out, cb_error *err)
@@ -248,6 +291,16 @@ static cb_code help_about(const char *word, cb_buf *out, cb_error *err)
     return err->code;
 }
 
+/* "lake migrate"; behind other commands no word has a help of its own. */
+static cb_code help_about_two(const cb_command_line *line, cb_buf *out, cb_error *err)
+{
+    if (cb_command_named(line->operands[0]) == CB_COMMAND_LAKE)
+        return help_lake_verb(line->operands[1], out, err);
+    cb_fail(err, CB_USAGE, "help: '%s' is one word too many", line->operands[1]);
+    cb_hint(err, "Usage: canvasback help [COMMAND|OPTION], or canvasback help lake VERB");
+    return err->code;
+}
+
 /* Text is the answer in any case; with --json it is one field of an object. */
 static cb_code as_json(cb_door *door, const char *key, cb_error *err)
 {
@@ -267,8 +320,12 @@ cb_code cb_verb_help(cb_door *door, cb_error *err)
         code = cb_manual_page(&door->out, err);
     else if (cb_config_flag(door->config, CB_OPT_CONFIG_EXAMPLE))
         code = cb_config_example(&door->out, err);
+    else if (line->command == CB_COMMAND_HELP && line->operand_count > 1)
+        code = help_about_two(line, &door->out, err);
     else if (line->command == CB_COMMAND_HELP && line->operand_count > 0)
         code = help_about(line->operands[0], &door->out, err);
+    else if (line->command == CB_COMMAND_LAKE && line->operand_count > 0)
+        code = help_lake_verb(line->operands[0], &door->out, err);
     else if (line->command != CB_COMMAND_END && line->command != CB_COMMAND_HELP)
         code = cb_help_command(line->command, &door->out, err);
     else

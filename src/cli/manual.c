@@ -166,6 +166,30 @@ static cb_code command(cb_command_id id, cb_buf *out, cb_error *err)
     return code;
 }
 
+/* A word behind lake; the options stand with lake itself. */
+static cb_code lake_verb(const cb_lake_help *self, cb_buf *out, cb_error *err)
+{
+    cb_code code = cb_buf_format(out, err, ".SS canvasback lake %s ", self->name);
+
+    if (code == CB_OK)
+        code = line(self->operands, out, err);
+    if (code == CB_OK)
+        code = sentence(self->summary, out, err);
+    if (code == CB_OK)
+        code = paragraphs(self->detail, ".PP", out, err);
+    return code == CB_OK ? examples(self->examples, out, err) : code;
+}
+
+static cb_code lake_verbs(cb_buf *out, cb_error *err)
+{
+    const cb_lake_help *verb;
+    cb_code code = CB_OK;
+
+    for (size_t i = 0; code == CB_OK && (verb = cb_lake_help_at(i)) != NULL; i++)
+        code = lake_verb(verb, out, err);
+    return code;
+}
+
 static cb_code exit_status(cb_buf *out, cb_error *err)
 {
     cb_code code = cb_buf_format(out, err, ".SH EXIT STATUS\n");
@@ -188,9 +212,12 @@ cb_code cb_manual_page(cb_buf *out, cb_error *err)
                          ".SH SYNOPSIS\n.B canvasback\n.I COMMAND\n"
                          "[\\fIOPTIONS\\fR] [...]\n.SH COMMANDS\n",
                          CB_VERSION);
-    for (unsigned i = 0; i < CB_COMMAND_END && code == CB_OK; i++)
+    for (unsigned i = 0; i < CB_COMMAND_END && code == CB_OK; i++) {
         if (!cb_commands[i].is_reserved)
             code = command((cb_command_id)i, out, err);
+        if (code == CB_OK && i == CB_COMMAND_LAKE)
+            code = lake_verbs(out, err);
+    }
     if (code == CB_OK)
         code = cb_buf_format(out, err, ".SH OPTIONS OF EVERY COMMAND\n");
     for (unsigned i = 0; i < CB_OPT_END && code == CB_OK; i++)

@@ -12,15 +12,19 @@ CB_MUST_USE cb_code cb_help_overview(cb_buf *out, cb_error *err);
 CB_MUST_USE cb_code cb_help_command(cb_command_id id, cb_buf *out, cb_error *err);
 CB_MUST_USE cb_code cb_help_option(cb_option_id id, cb_buf *out, cb_error *err);
 
-/* Of a word behind lake; the tables are in help_lake.c and verb_lake.c. */
+/* A word behind lake. Help, manual page and the check of a command line read it. */
+enum { CB_LAKE_OPTIONS = 8 };
 typedef struct cb_lake_help {
-    const char *name, *summary, *detail, *examples; /* as of a cb_command */
+    const char *name, *operands;
+    /* Beside --metadata-schema; ends with the first 0, which is CB_OPT_REPO. */
+    cb_option_id options[CB_LAKE_OPTIONS];
+    const char *summary, *detail, *examples; /* as of a cb_command */
 } cb_lake_help;
+const cb_lake_help *cb_lake_help_at(size_t i);           /* in help's order; NULL behind the last */
 const cb_lake_help *cb_lake_help_find(const char *name); /* NULL: no such verb */
-const char *cb_lake_verb_operands(const char *name);     /* NULL: no such verb */
-bool cb_lake_verb_takes(const char *name, cb_option_id id);
-/* CB_USAGE, with what there is, when `name` is no verb. */
-CB_MUST_USE cb_code cb_lake_verb_check(const char *name, cb_error *err);
+bool cb_lake_help_takes(const cb_lake_help *verb, cb_option_id id);
+/* CB_USAGE, with the one that was meant, when `name` is no verb. */
+CB_MUST_USE cb_code cb_lake_help_check(const char *name, cb_error *err);
 
 /* roff, for man(1). */
 CB_MUST_USE cb_code cb_manual_page(cb_buf *out, cb_error *err);

@@ -1,14 +1,14 @@
 /*
  * lake: what is done with a DuckLake beside backup and restore. The words behind `lake` are read
- * here; each leads to one function of the library. One table says for each word what stands behind
- * it and which options it takes.
+ * here; each leads to one function of the library. What stands behind each word and which options
+ * it takes is said in help_lake.c.
  */
 #include "cli/verbs.h"
 
 #include "base/ctx.h"
 #include "cli/output.h"
+#include "cli/reference.h"
 #include "cli/render_lake.h"
-#include "cli/words.h"
 
 #include <limits.h>
 #include <string.h>
@@ -259,80 +259,36 @@ static cb_code rollback(cb_door *door, const cb_lake_options *lake, cb_error *er
 
 /* ---- all of it ---------------------------------------------------------------------------- */
 
-enum { OPTIONS_MAX = 8 };
-
 typedef struct lake_verb {
-    const char *operands;
+    const char *name; /* what it takes and tells stands in help_lake.c */
     size_t min, max;
     cb_code (*run)(cb_door *door, const cb_lake_options *lake, cb_error *err);
-    /* Beside --metadata-schema; ends with the first 0, which is CB_OPT_REPO. */
-    cb_option_id options[OPTIONS_MAX];
 } lake_verb;
 
-enum { STATUS, REPOINT, ORPHANS, ADOPT, MIGRATE, GUARD, ROLLBACK, DUMP, UNDUMP };
-
-static const cb_word words[] = {
-    {"status", STATUS},     {"repoint", REPOINT}, {"orphans", ORPHANS},
-    {"adopt", ADOPT},       {"migrate", MIGRATE}, {"guard", GUARD},
-    {"rollback", ROLLBACK}, {"dump", DUMP},       {"undump", UNDUMP},
-};
-
 static const lake_verb verbs[] = {
-    [STATUS] = {"LAKE [NAME]", 1, 2, status, {CB_OPT_DATA_PATH, CB_OPT_NAME}},
-    [REPOINT] = {"LAKE --data-path NEW [--absolute] [--dry-run]",
-                 1,
-                 1,
-                 repoint,
-                 {CB_OPT_DATA_PATH, CB_OPT_ABSOLUTE, CB_OPT_DRY_RUN}},
-    [ORPHANS] = {"LAKE", 1, 1, orphans, {CB_OPT_DATA_PATH}},
-    [ADOPT] = {"LAKE [FILE...] [--from-list FILE] [--accept] [--undo]",
-               1,
-               SIZE_MAX,
-               adopt,
-               {CB_OPT_DATA_PATH, CB_OPT_FROM_LIST, CB_OPT_ACCEPT, CB_OPT_UNDO, CB_OPT_DRY_RUN,
-                CB_OPT_TABLES}},
-    [MIGRATE] = {"LAKE [--to VERSION] [--dump-dir DIR]",
-                 1,
-                 1,
-                 migrate,
-                 {CB_OPT_DATA_PATH, CB_OPT_TO, CB_OPT_DUMP_DIR, CB_OPT_NAME,
-                  CB_OPT_ALLOW_UNENCRYPTED_KEYS}},
-    [GUARD] = {"LAKE [--to VERSION] [--dump-dir DIR]",
-               1,
-               1,
-               guard,
-               {CB_OPT_DATA_PATH, CB_OPT_TO, CB_OPT_DUMP_DIR, CB_OPT_NAME,
-                CB_OPT_ALLOW_UNENCRYPTED_KEYS}},
-    [ROLLBACK] = {"NAME [LAKE]", 1, 2, rollback, {0}},
-    [DUMP] = {"LAKE [FILE] [--dump-dir DIR]", 1, 2, dump, {CB_OPT_DUMP_DIR}},
-    [UNDUMP] = {"FILE LAKE [--force]", 2, 2, undump, {CB_OPT_FORCE}},
+    {"status", 1, 2, status},      {"repoint", 1, 1, repoint}, {"orphans", 1, 1, orphans},
+    {"adopt", 1, SIZE_MAX, adopt}, {"migrate", 1, 1, migrate}, {"guard", 1, 1, guard},
+    {"rollback", 1, 2, rollback},  {"dump", 1, 2, dump},       {"undump", 2, 2, undump},
 };
-
-static bool takes(const lake_verb *verb, cb_option_id id)
-{
-    for (size_t i = 0; i < OPTIONS_MAX && verb->options[i] != 0; i++)
-        if (verb->options[i] == id)
-            return true;
-    return id == CB_OPT_METADATA_SCHEMA || cb_options[id].commands == CB_FOR_ALL;
-}
 
 /* Options of another of the verbs are a mistake, and not to be passed over. */
-static cb_code check_words(const cb_door *door, const lake_verb *verb, const char *name,
+static cb_code check_words(const cb_door *door, const lake_verb *verb, const cb_lake_help *help,
                            cb_error *err)
 {
     const cb_command_line *line = &door->config->line;
+    const char *name = verb->name;
     size_t count = line->operand_count - 1;
 
     for (size_t i = 0; i < line->option_count; i++) {
-        if (takes(verb, line->options[i].id))
+        if (cb_lake_help_takes(help, line->options[i].id))
             continue;
         cb_fail(err, CB_USAGE, "lake %s does not take --%s", name,
                 cb_options[line->options[i].id].name);
-        cb_hint(err, "'canvasback help lake' shows what goes with what.");
+        cb_hint(err, "'canvasback help lake %s' lists what it takes.", name);
         return err->code;
     }
     if (count < verb->min)
-        cb_fail(err, CB_USAGE, "lake %s needs %s", name, verb->operands);
+        cb_fail(err, CB_USAGE, "lake %s needs %s", name, help->operands);
     else if (count > verb->max && cb_has_password(line->operands[verb->max + 1]))
         cb_fail(err, CB_USAGE,
                 "lake %s: there are too many words; an address with blanks in it "
@@ -343,21 +299,31 @@ static cb_code check_words(const cb_door *door, const lake_verb *verb, const cha
                 line->operands[verb->max + 1]);
     else
         return CB_OK;
-    cb_hint(err, "Usage: canvasback lake %s %s", name, verb->operands);
+    cb_hint(err, "Usage: canvasback lake %s %s", name, help->operands);
     return err->code;
 }
 
 cb_code cb_verb_lake(cb_door *door, cb_error *err)
 {
-    const char *name = door->config->line.operands[0];
+    const cb_command_line *line = &door->config->line;
+    const lake_verb *verb = verbs;
     cb_lake_options lake;
-    int number = STATUS;
-    cb_code code = cb_word_choose("lake", name, words, CB_LENGTH(words), &number, err);
+    cb_code code;
 
-    if (code == CB_OK)
-        code = check_words(door, &verbs[number], name, err);
+    if (line->operand_count == 0) {
+        cb_fail(err, CB_USAGE, "lake needs a verb");
+        cb_hint(err, "One of status, repoint, orphans, adopt, migrate, guard, rollback, dump, "
+                     "undump; 'canvasback help lake' tells what they do.");
+        return err->code;
+    }
+    code = cb_lake_help_check(line->operands[0], err);
+    if (code != CB_OK)
+        return code;
+    while (strcmp(verb->name, line->operands[0]) != 0) /* it is one of them */
+        verb++;
+    code = check_words(door, verb, cb_lake_help_find(verb->name), err);
     if (code != CB_OK)
         return code;
     cb_lake_options_fill(door->config, &lake);
-    return verbs[number].run(door, &lake, err);
+    return verb->run(door, &lake, err);
 }

@@ -178,11 +178,11 @@ const cb_command cb_commands[CB_COMMAND_END] = {
     [CB_COMMAND_LAKE] = {
         .name = "lake",
         .operands = "VERB ...",
-        .min_operands = 1,
         .max_operands = UINT_MAX,
         .summary = "look at a DuckLake, move it, migrate it, find what it lost",
         .detail =
-            "LAKE is DuckDB's own ATTACH string, as for backup.\n\n"
+            "LAKE is DuckDB's own ATTACH string, as for backup. 'canvasback help lake VERB' tells "
+            "more of each verb.\n\n"
             "lake status LAKE [NAME]: kind of catalog, version, snapshots, files, and what the "
             "newest backup of NAME lacks.\n\n"
             "lake repoint LAKE --data-path NEW: the files lie somewhere else now. Checks first that "
@@ -251,11 +251,12 @@ const cb_command cb_commands[CB_COMMAND_END] = {
     [CB_COMMAND_HELP] = {
         .name = "help",
         .operands = "[COMMAND|OPTION]",
-        .max_operands = 1,
+        .max_operands = 2,
         .summary = "explain a command or an option",
         .detail = "--man prints the manual page (roff), --config-example a configuration file with "
                   "every setting.",
-        .examples = "canvasback help backup\ncanvasback help --keep-daily",
+        .examples = "canvasback help backup\ncanvasback help lake migrate\n"
+                    "canvasback help --keep-daily",
     },
     [CB_COMMAND_VERSION] = {
         .name = "version",

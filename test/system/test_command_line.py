@@ -11,6 +11,7 @@ from conftest import DONE, FAILED, MISSING, USAGE
 
 COMMANDS = ["backup", "restore", "list", "show", "verify", "check", "expire", "copy", "init",
             "repo", "repair", "metrics", "report", "schedule", "help", "version", "completion"]
+LAKE_VERBS = ["status", "repoint", "orphans", "adopt", "migrate", "guard", "rollback", "dump", "undump"]
 
 
 def is_time(text):
@@ -283,6 +284,18 @@ def test_help(cb):
         assert one.code == DONE and len(one.out.splitlines()) > 3
         if command != "help":
             assert cb.run(command, "--help").out == one.out
+    lake = cb.run("help", "lake").out
+    for verb in LAKE_VERBS:
+        assert f"lake {verb} " in lake
+        one = cb.run("help", "lake", verb)
+        assert one.code == DONE and f"Usage: canvasback lake {verb} " in one.out
+        assert max(map(len, one.out.splitlines())) <= 80
+        assert cb.run("lake", verb, "--help").out == one.out
+    assert "--dump-dir" in cb.run("help", "lake", "dump").out
+    assert "--dump-dir" not in cb.run("help", "lake", "adopt").out
+    assert cb("help", "lake", "migrat", code=USAGE).error["hint"] == "Did you mean 'lake migrate'?"
+    for words in (["help", "list", "lake"], ["lake"]):
+        assert cb(*words, code=USAGE).error["hint"]
     for option in ("--keep-daily", "repo"):
         assert cb.run("help", option).code == DONE
     assert cb.run("--help").out == text.out
