@@ -299,6 +299,8 @@ typedef struct cb_restore_result {
     const char *orphan_list; /* a lake was replaced: the file that lists what it named and the
                                 restored one does not; NULL */
     uint64_t orphan_count;
+    int64_t snapshot;    /* a lake: the newest that it has now; -1 not known */
+    int64_t snapshot_us; /* its time, when an earlier one than the backup's was asked for; else 0 */
     double seconds;
 } cb_restore_result;
 

@@ -196,6 +196,12 @@ cb_code cb_json_restore(const cb_restore_result *result, cb_buf *out, cb_error *
     cb_set_number(&self, "bytes_written", result->bytes_written);
     cb_set_number(&self, "bytes_reused", result->bytes_reused);
     set_damage(&self, "lost", result->lost, result->lost_count);
+    if (result->kind && strcmp(result->kind, "ducklake") == 0 && !result->planned) {
+        if (result->snapshot >= 0)
+            cb_set_number(&self, "snapshot", (uint64_t)result->snapshot);
+        if (result->snapshot_us != 0)
+            cb_set_time(&self, "snapshot_time", result->snapshot_us);
+    }
     if (result->orphan_list) {
         cb_set_text(&self, "orphan_list", result->orphan_list);
         cb_set_number(&self, "orphan_count", result->orphan_count);

@@ -5,6 +5,13 @@
 #include "cli/table.h"
 
 #include <stdio.h>
+#include <string.h>
+
+/* What is counted as damaged: files of a lake, else blocks. */
+static const char *part_of(const char *kind)
+{
+    return kind && strcmp(kind, "ducklake") == 0 ? "file" : "block";
+}
 
 /* ---- backup ------------------------------------------------------------------------------- */
 
@@ -34,8 +41,9 @@ static cb_code render_backup_cost(const cb_backup_result *result, cb_buf *out, c
                              (unsigned long long)result->commits_in_log,
                              cb_plural(result->commits_in_log));
     if (code == CB_OK && result->damaged > 0)
-        code = cb_buf_format(out, err, "  DAMAGED IN THE SOURCE: %llu block%s stored as found\n",
-                             (unsigned long long)result->damaged, cb_plural(result->damaged));
+        code = cb_buf_format(out, err, "  DAMAGED IN THE SOURCE: %llu %s%s stored as found\n",
+                             (unsigned long long)result->damaged, part_of(result->kind),
+                             cb_plural(result->damaged));
     return code;
 }
 
@@ -139,8 +147,9 @@ static cb_code list_row(cb_table *table, const cb_backup_info *backup, int64_t n
     if (code == CB_OK)
         code = cb_table_cell(table, err, "%s", verified);
     if (code == CB_OK && backup->damaged > 0)
-        code = cb_table_note(table, err, "damaged in the source: %llu block%s",
-                             (unsigned long long)backup->damaged, cb_plural(backup->damaged));
+        code = cb_table_note(table, err, "damaged in the source: %llu %s%s",
+                             (unsigned long long)backup->damaged, part_of(backup->kind),
+                             cb_plural(backup->damaged));
     return code;
 }
 
@@ -364,7 +373,11 @@ cb_code cb_render_restore(const cb_restore_result *result, const char *options, 
                              cb_format_size(result->bytes_written, written),
                              cb_format_size(result->bytes_reused, reused),
                              cb_format_duration((int64_t)(result->seconds * 1e6), took));
-    if (code == CB_OK && result->point_us != 0)
+    if (code == CB_OK && result->snapshot_us != 0)
+        code = cb_buf_format(out, err, "  as it was at its snapshot %lld, of %s\n",
+                             (long long)result->snapshot,
+                             cb_format_rfc3339(result->snapshot_us, point));
+    else if (code == CB_OK && result->point_us != 0)
         code = cb_buf_format(out, err, "  as it was at %s\n",
                              cb_format_rfc3339(result->point_us, point));
     if (code == CB_OK && result->lost_count > 0)

@@ -63,6 +63,8 @@ static cb_code note_lake(cb_target *target, cb_lake_options *lake, owned_restore
 
     cb_lake_target_facts(target, &report);
     result->public.orphan_count = report.lost_count;
+    result->public.snapshot = report.snapshot;
+    result->public.snapshot_us = report.snapshot_us;
     code = cb_arena_text(&result->arena, report.lost_list, &result->public.orphan_list, err);
     if (code == CB_OK)
         code = cb_arena_text(&result->arena, report.metadata_schema, &lake->metadata_schema, err);

@@ -106,6 +106,7 @@ static cb_code restore_to(cb_ctx *ctx, cb_repo *repo, const cb_engine *engine,
     CB_CLEANUP(cb_target_cleanup) cb_target *target = NULL;
     CB_CLEANUP(cb_buf_free) cb_buf address = {0};
     cb_target_options options = {
+        .quiet = true,
         .mend = true, /* a scratch copy, and the question is whether the data is there */
         .state = manifest->state,
         .total_bytes = manifest->source_bytes,

@@ -36,14 +36,22 @@ def test_from_disk_to_s3_and_back(cb, make_lake, lake_place, kind, data, to, the
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_same_place_after_all_was_lost(cb, make_lake, kind):
-    """One command: the database and the bucket are there again, empty; the rest comes back."""
+    """One command: the bucket is there again, empty; the rest comes back, the database too."""
     lake = make_lake(kind, "s3")
     backup(cb, lake)
     lake.destroy()
     assert not lake.files()
     if kind == "postgres":
-        lake.postgres.database(name=lake.database)
-    restore(cb, lake, data_path=False)
+        told = restore(cb, lake, data_path=False, code=FAILED).error
+        assert "permission denied to create" in told["message"] and "createdb" in told["hint"]
+        assert not lake.files()
+        lake.postgres.sql("postgres", "ALTER ROLE lake CREATEDB")
+    try:
+        done = restore(cb, lake, data_path=False)
+    finally:
+        if kind == "postgres":
+            lake.postgres.sql("postgres", "ALTER ROLE lake NOCREATEDB")
+            assert f"made the database '{lake.database}'" in done.err
     lake.same(lake.before(), versions=[5, 20])
     usable(lake)
 
@@ -88,7 +96,8 @@ def test_to_a_snapshot(cb, make_lake, lake_place, kind, to):
     # 10: inside files that were flushed and merged; 14: of one file, not of another.
     for version in snapshots if LONG else [snapshots[1], 4, 10, 14, snapshots[-2]]:
         place = lake_place(to)
-        restore(cb, place, "--snapshot", version)
+        done = restore(cb, place, "--snapshot", version).json
+        assert done["snapshot"] == version and done["snapshot_time"] < done["point"]
         assert_cut(place, before, version)
         if version == 14 or (LONG and version > 3):
             goes_on(place, before, version)
@@ -246,6 +255,13 @@ def test_only_some_tables(cb, make_lake, lake_place):
     assert len(place.files()) < len(lake.files())
     told = restore(cb, lake_place("duckdb"), "--tables", "no such", code=(FAILED, MISSING, USAGE)).error
     assert "no such" in told["message"]
+    # Over what has these tables and no others again; over the lake itself all others would be gone.
+    restore(cb, place, "--tables", "MAIN.orders", "--tables", "small", "--force")
+    restore(cb, place, "--tables", "main.orders,small", "--delta")
+    told = restore(cb, lake, "--tables", "small", "--delta", data_path=False, code=FAILED).error
+    assert told["code"] == "exists" and "would lose its other tables" in told["message"]
+    assert "another place" in told["hint"] and "--force" in told["hint"]
+    lake.same(before, versions=[20])
 
 
 @pytest.mark.parametrize("data", ["local", "s3"])
@@ -367,5 +383,6 @@ def test_verify_and_deep_verify(cb, make_lake):
     assert cb("verify", "lake").json["damaged"] == []
     deep = cb("verify", "lake", "--deep", "--all-snapshots", timeout=240)
     assert deep.json["damaged"] == []
+    assert "data path" not in deep.err  # a scratch place concerns nobody
     assert cb("list", "lake").json[0]["verified"]
     assert DONE == deep.code

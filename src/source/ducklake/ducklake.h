@@ -72,6 +72,8 @@ typedef struct cb_lake_target_report {
     uint64_t lost_count;
     const char *metadata_schema; /* where the catalog is now; NULL the default */
     uint64_t missing;            /* salvage: files that the backup refers to and that are gone */
+    int64_t snapshot;            /* the newest of the restored lake; -1 unknown */
+    int64_t snapshot_us;         /* its time, when it was asked for, by number or by time; else 0 */
 } cb_lake_target_report;
 void cb_lake_target_facts(cb_target *target, cb_lake_target_report *out);
 /* check: every file that the live catalog names is there, of the right size and shape. */

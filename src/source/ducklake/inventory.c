@@ -290,7 +290,7 @@ static cb_code refuse_damage(cb_lake_source *s, cb_error *err)
     cb_fail(err, CB_CORRUPT, "%llu %s which the catalog names %s missing or cut, the first is %s",
             (unsigned long long)s->damaged_files, s->damaged_files == 1 ? "file" : "files",
             s->damaged_files == 1 ? "is" : "are", s->first_damage);
-    cb_hint(err, "`canvasback restore NAME@LABEL --delta` of an older backup puts them back; "
+    cb_hint(err, "`canvasback restore NAME LAKE --delta` of an older backup puts them back; "
                  "--allow-damage keeps a backup without them.");
     return err->code;
 }

@@ -486,9 +486,10 @@ static cb_code end(cb_source *source, cb_source_facts *out, cb_error *err)
 
     if (s->replica_files != NULL)
         requests += cb_lake_files_requests(s->replica_files);
-    cb_event_text(s->ctx, CB_EVENT_INFO, "read %llu new files of %llu; %llu requests",
-                  (unsigned long long)s->read_count, (unsigned long long)s->file_count,
-                  (unsigned long long)requests);
+    cb_event_text(s->ctx, CB_EVENT_INFO, "read %llu new file%s of %llu; %llu request%s",
+                  (unsigned long long)s->read_count, s->read_count == 1 ? "" : "s",
+                  (unsigned long long)s->file_count, (unsigned long long)requests,
+                  requests == 1 ? "" : "s");
     return cb_lake_describe(s, out, err);
 }
 

@@ -91,15 +91,85 @@ static cb_code refuse_old(cb_lake_target *t, cb_error *err)
     return err->code;
 }
 
+typedef struct others {
+    const cb_lake_target *target;
+    cb_buf first; /* schema.table that would be gone */
+    uint64_t count;
+} others;
+
+static cb_code look_at_other(void *arg, const cb_lake_cell *cells, size_t count, cb_error *err)
+{
+    others *o = arg;
+    const cb_lake_options *lake = &o->target->lake;
+
+    (void)count;
+    if (cells[0].text == NULL || cells[1].text == NULL ||
+        cb_lake_table_is_wanted(lake->tables, lake->table_count, cells[0].text, cells[1].text))
+        return CB_OK;
+    if (o->count++ > 0)
+        return CB_OK;
+    return cb_buf_format(&o->first, err, "%s.%s", cells[0].text, cells[1].text);
+}
+
+static cb_code look_for_others(void *arg, cb_lake_db *db, const cb_lake_schema *schema, bool *keep,
+                               cb_error *err)
+{
+    *keep = false;
+    if (cb_lake_schema_find(schema, "ducklake_table") == NULL ||
+        cb_lake_schema_find(schema, "ducklake_schema") == NULL)
+        return CB_OK;
+    return cb_lake_db_query(db,
+                            "SELECT s.schema_name, t.table_name FROM {table} t JOIN {schema} s "
+                            "ON s.schema_id = t.schema_id WHERE t.end_snapshot IS NULL AND "
+                            "s.end_snapshot IS NULL ORDER BY s.schema_name, t.table_name",
+                            look_at_other, arg, err);
+}
+
+/* Who wants one dropped table back does not mean to lose all others for it. */
+static cb_code refuse_part(const cb_lake_target *t, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf first = {0};
+    others o = {.target = t};
+    cb_code code;
+
+    if (!t->exists || t->options.force || t->lake.table_count == 0)
+        return CB_OK;
+    code = cb_lake_look(t->ctx, &t->address, look_for_others, &o, err);
+    first = o.first;
+    if (code == CB_CANCELLED || code == CB_NO_MEMORY)
+        return code;
+    if (code != CB_OK) { /* a lake that nobody can read has nothing to lose */
+        cb_error_clear(err);
+        return CB_OK;
+    }
+    if (o.count == 0)
+        return CB_OK;
+    cb_fail(err, CB_EXISTS, "with --tables the lake at '%s' would lose its other tables: %.*s%s",
+            t->address.shown, (int)first.size, (const char *)first.data,
+            o.count > 1 ? " and more" : "");
+    cb_hint(err, "Restore these tables to another place (ducklake:part.ducklake --data-path part/),"
+                 " attach both lakes in DuckDB and copy them over; --force replaces the whole "
+                 "lake.");
+    return err->code;
+}
+
 /* Is there the database, and may we make tables in it? Asked before hours of copying, and given up
-   again: nothing is there until finish. */
+   again: nothing is there until finish, but a database that had to be made. */
 static cb_code try_server(const cb_lake_target *t, cb_error *err)
 {
     CB_CLEANUP(cb_lake_db_cleanup) cb_lake_db *db = NULL;
 
+    cb_code code;
+
     if (t->address.kind != CB_LAKE_POSTGRES || t->exists)
         return CB_OK;
-    return cb_lake_db_open(t->ctx, &t->address, CB_LAKE_CREATE, &db, err);
+    code = cb_lake_db_open(t->ctx, &t->address, CB_LAKE_CREATE, &db, err);
+    if (code != CB_NOT_FOUND)
+        return code;
+    cb_error_clear(err);
+    code = cb_lake_database_make(t->ctx, &t->address, err);
+    return code == CB_OK ? cb_lake_db_open(t->ctx, &t->address, CB_LAKE_CREATE, &db, err)
+                         : cb_context(err, "catalog '%.300s'", t->address.shown);
 }
 
 static cb_code refuse_full(const cb_lake_target *t, cb_error *err)
@@ -131,6 +201,8 @@ static cb_code prepare(cb_target *base, cb_error *err)
         code = cb_lake_exists(t->ctx, &t->address, &t->exists, err);
     if (code == CB_OK)
         code = refuse_old(t, err);
+    if (code == CB_OK)
+        code = refuse_part(t, err);
     if (code == CB_OK)
         code = try_server(t, err);
     if (code == CB_OK)
@@ -288,16 +360,15 @@ static cb_code refuse_missing(const cb_lake_target *t, cb_error *err)
 
 static void tell_changes(const cb_lake_target *t, const cb_lake_changed *changed)
 {
+    if (t->options.quiet)
+        return;
     if (t->maps_outside && t->prefix_count > 2)
         cb_event_text(t->ctx, CB_EVENT_INFO,
                       "files from outside the old data path are now below '%soutside/'",
                       t->data_path);
     if (changed->paths > 0)
-        cb_event_text(t->ctx, CB_EVENT_INFO, "%llu absolute paths of the catalog were rewritten",
-                      (unsigned long long)changed->paths);
-    if (t->skipped > 0)
-        cb_event_text(t->ctx, CB_EVENT_INFO, "%llu files were not needed",
-                      (unsigned long long)t->skipped);
+        cb_event_text(t->ctx, CB_EVENT_INFO, "%llu absolute path%s of the catalog rewritten",
+                      (unsigned long long)changed->paths, changed->paths == 1 ? " was" : "s were");
 }
 
 static cb_code place_of(void *arg, const char *item, cb_buf *out, cb_error *err)
@@ -465,5 +536,7 @@ void cb_lake_target_facts(cb_target *target, cb_lake_target_report *out)
         .lost_count = t->lost_count,
         .metadata_schema = t->address.schema_is_default ? NULL : t->address.schema,
         .missing = t->missing_count,
+        .snapshot = t->lake.has_snapshot ? t->lake.snapshot : t->was.snapshot,
+        .snapshot_us = t->lake.has_snapshot ? t->snapshot_us : 0,
     };
 }

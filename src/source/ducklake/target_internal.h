@@ -78,6 +78,7 @@ typedef struct cb_lake_target {
     char lost_path[CB_PATH_MAX]; /* "" none */
     uint64_t lost_count;
     uint64_t skipped;
+    int64_t snapshot_us; /* of lake.snapshot, when cut */
 } cb_lake_target;
 
 /* ---- target_place.c ----------------------------------------------------------------------- */

@@ -233,9 +233,47 @@ static cb_code resolve_time(cb_lake_target *t, cb_lake_db *db, cb_error *err)
         return cb_fail(err, CB_NOT_FOUND, "the catalog has no snapshot from %s or before", wanted);
     cb_event_text(t->ctx, CB_EVENT_INFO, "at %s the newest snapshot was %lld, of %s", wanted,
                   (long long)seen.id, cb_format_rfc3339(seen.its_us, found));
+    t->snapshot_us = seen.its_us;
     t->lake.has_snapshot = true;
     t->lake.snapshot = seen.id;
     return CB_OK;
+}
+
+static cb_code take_time(void *arg, const cb_lake_cell *cells, size_t count, cb_error *err)
+{
+    (void)count;
+    return cells[0].text == NULL ? CB_OK : cb_lake_time_parse(cells[0].text, arg, err);
+}
+
+/* When the snapshot was taken that is asked for; whether there is one is seen when it is cut. */
+static cb_code time_snapshot(cb_lake_target *t, cb_lake_db *db, cb_error *err)
+{
+    char sql[96];
+
+    if (!t->lake.has_snapshot || t->snapshot_us != 0)
+        return CB_OK;
+    snprintf(sql, sizeof(sql), "SELECT snapshot_time FROM {snapshot} WHERE snapshot_id = %lld",
+             (long long)t->lake.snapshot);
+    return cb_lake_db_query(db, sql, take_time, &t->snapshot_us, err);
+}
+
+/* "4 later snapshots, 1 file, 2 tables"; "" for nothing. */
+static cb_code describe_cut(const cb_lake_changed *changed, cb_buf *out, cb_error *err)
+{
+    const struct {
+        uint64_t count;
+        const char *what;
+    } parts[] = {{changed->snapshots_removed, "later snapshot"},
+                 {changed->files_removed, "file"},
+                 {changed->tables_removed, "table"}};
+    cb_code code = CB_OK;
+
+    for (size_t i = 0; i < CB_LENGTH(parts) && code == CB_OK; i++)
+        if (parts[i].count > 0)
+            code = cb_buf_format(out, err, "%s%llu %s%s", out->size > 0 ? ", " : "",
+                                 (unsigned long long)parts[i].count, parts[i].what,
+                                 parts[i].count == 1 ? "" : "s");
+    return code == CB_OK ? cb_lake_terminate(out, err) : code;
 }
 
 /* Cut the copy, and remember which files it names then. Applied again when it is published, which
@@ -245,11 +283,14 @@ static cb_code choose_files(cb_lake_target *t, cb_lake_db *db, const cb_lake_sch
 {
     CB_CLEANUP(cb_arena_free) cb_arena arena = {0};
     CB_CLEANUP(cb_lake_schema_free) cb_lake_schema after = {0};
+    CB_CLEANUP(cb_buf_free) cb_buf cut = {0};
     cb_lake_changes changes = {.tables = t->lake.tables, .table_count = t->lake.table_count};
     cb_lake_changed changed;
     cb_lake_info info = {0};
     cb_code code = resolve_time(t, db, err);
 
+    if (code == CB_OK)
+        code = time_snapshot(t, db, err);
     changes.cut = t->lake.has_snapshot;
     changes.snapshot = t->lake.snapshot;
     changes.straddle = &t->straddle;
@@ -273,10 +314,9 @@ static cb_code choose_files(cb_lake_target *t, cb_lake_db *db, const cb_lake_sch
         code = cb_lake_db_commit(db, err);
     t->is_chosen = code == CB_OK;
     if (code == CB_OK)
-        cb_event_text(
-            t->ctx, CB_EVENT_INFO, "left out: %llu later snapshots, %llu files, %llu tables",
-            (unsigned long long)changed.snapshots_removed,
-            (unsigned long long)changed.files_removed, (unsigned long long)changed.tables_removed);
+        code = describe_cut(&changed, &cut, err);
+    if (code == CB_OK && *(const char *)cut.data != '\0')
+        cb_event_text(t->ctx, CB_EVENT_INFO, "left out: %s", (const char *)cut.data);
     return code;
 }
 
@@ -307,6 +347,8 @@ static cb_code read_copy(cb_lake_target *t, const char **stored, cb_error *err)
 
 static void tell_place(const cb_lake_target *t)
 {
+    if (t->options.quiet)
+        return;
     if (t->lake.data_path == NULL && t->was.mode == CB_LAKE_DATA_REPLICA)
         cb_event_text(t->ctx, CB_EVENT_INFO, "the lake's files are those of the replica: '%s'",
                       t->data_path);
