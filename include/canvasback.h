@@ -252,6 +252,7 @@ typedef struct cb_item_info {
     const char *kind; /* "file", "folder", "link", "database", "log", ... */
     uint64_t size_bytes;
     uint64_t chunks;
+    bool is_damaged; /* a lake's file that was so in the source */
 } cb_item_info;
 
 typedef struct cb_show_result {
@@ -294,7 +295,9 @@ typedef struct cb_restore_result {
     int64_t point_us;
     bool planned; /* no target was given: `target` is the original place, nothing was written */
     uint64_t files, bytes_written, bytes_reused;
-    const cb_damage *lost; /* salvage: what could not be brought back; item and byte range */
+    /* What could not be brought back: with salvage item and byte range; of a lake files that the
+       backup has not got, or not whole, since they were so in the source. */
+    const cb_damage *lost;
     size_t lost_count;
     const char *orphan_list; /* a lake was replaced: the file that lists what it named and the
                                 restored one does not; NULL */
@@ -417,7 +420,8 @@ CB_API void cb_lake_repoint_result_free(cb_lake_repoint_result *result);
 typedef struct cb_lake_orphan {
     const char *path;  /* full */
     const char *table; /* guessed by its folder; "" unknown */
-    const char *kind;  /* "failed write", "lost by a restore", "scheduled", "other" */
+    /* "failed write", "killed restore", "lost by a restore", "scheduled", "other" */
+    const char *kind;
     uint64_t size_bytes;
     int64_t modified_us;
 } cb_lake_orphan;
@@ -452,6 +456,7 @@ typedef struct cb_lake_adopted {
 
 typedef struct cb_lake_refused {
     const char *path, *reason;
+    bool is_needless; /* nothing lacks: part of the lake, or replaced before the restore */
 } cb_lake_refused;
 
 typedef struct cb_lake_adopt_result {

@@ -125,6 +125,8 @@ static cb_json shown_item(const void *all, size_t i)
     cb_set_text(&item, "kind", info->kind);
     cb_set_number(&item, "size_bytes", info->size_bytes);
     cb_set_number(&item, "chunks", info->chunks);
+    if (info->is_damaged)
+        cb_set_bool(&item, "damaged", true);
     return item;
 }
 

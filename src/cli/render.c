@@ -256,8 +256,9 @@ static cb_code show_head(const cb_show_result *result, cb_buf *out, cb_error *er
     if (code == CB_OK && backup->locked_until_us != 0)
         code = cb_fact_time(out, err, "locked until", backup->locked_until_us);
     if (code == CB_OK && backup->damaged > 0)
-        code = cb_buf_format(out, err, "%-18s %llu block%s in the source\n", "DAMAGED",
-                             (unsigned long long)backup->damaged, cb_plural(backup->damaged));
+        code = cb_buf_format(out, err, "%-18s %llu %s%s in the source\n", "DAMAGED",
+                             (unsigned long long)backup->damaged, part_of(backup->kind),
+                             cb_plural(backup->damaged));
     for (size_t i = 0; i < backup->tag_count && code == CB_OK; i++) {
         both.size = 0;
         code = cb_buf_format(&both, err, "%s=%s", backup->tags[i].key, backup->tags[i].value);
@@ -289,6 +290,8 @@ static cb_code show_items(const cb_show_result *result, size_t count, cb_buf *ou
             code = cb_table_cell(&table, err, "%llu", (unsigned long long)item->chunks);
         if (code == CB_OK)
             code = cb_table_cell(&table, err, "%s", item->path);
+        if (code == CB_OK && item->is_damaged)
+            code = cb_table_note(&table, err, "damaged or missing in the source");
     }
     return code == CB_OK ? cb_table_print(&table, out, err) : code;
 }

@@ -147,6 +147,15 @@ static cb_code fill_adopt(cb_door *door, const cb_lake_options *lake, cb_lake_ad
     return CB_OK;
 }
 
+/* Something was to come back, and did not. */
+static bool lacks_some(const cb_lake_adopt_result *result)
+{
+    for (size_t i = 0; i < result->refused_count; i++)
+        if (!result->refused[i].is_needless)
+            return true;
+    return false;
+}
+
 static cb_code adopt(cb_door *door, const cb_lake_options *lake, cb_error *err)
 {
     CB_CLEANUP(free_adopt) cb_lake_adopt_result *result = NULL;
@@ -162,6 +171,8 @@ static cb_code adopt(cb_door *door, const cb_lake_options *lake, cb_error *err)
     if (result->refused_count > 0)
         cb_door_say(door, CB_EVENT_WARNING, "%zu file%s refused: the result says why",
                     result->refused_count, result->refused_count == 1 ? " was" : "s were");
+    if (lacks_some(result))
+        door->exit_code = CB_EXIT_DAMAGE;
     return door->json ? cb_json_lake_adopt(result, &door->object, err)
                       : cb_render_lake_adopt(result, request.undo, &door->out, err);
 }

@@ -4,6 +4,8 @@
 #include "command/command_internal.h"
 
 #include "base/array.h"
+#include "codec/field.h"
+#include "source/ducklake/ducklake.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -208,10 +210,26 @@ static cb_code count_chunks(cb_tree *tree, const cb_item *item, uint64_t *out, c
     return code;
 }
 
+/* What does not parse is some other kind's. */
+static bool was_damaged(const cb_item *item)
+{
+    cb_field_reader reader = {item->attrs};
+    cb_error ignored = {0};
+    cb_field field;
+    uint64_t value = 0;
+    bool more;
+
+    while (cb_field_next(&reader, &field, &more, &ignored) == CB_OK && more)
+        if (field.tag == CB_LAKE_ATTR_DAMAGED)
+            cb_ignore(cb_field_u64(&field, &value, &ignored));
+    return value != 0;
+}
+
 static cb_code fill_items(cb_repo *repo, const cb_manifest *manifest, owned_show *show,
                           cb_error *err)
 {
     CB_CLEANUP(cb_tree_cleanup) cb_tree *tree = NULL;
+    bool is_lake = strcmp(manifest->kind, cb_ducklake_engine.kind) == 0;
     cb_item item;
     bool more;
     cb_code code;
@@ -230,6 +248,7 @@ static cb_code fill_items(cb_repo *repo, const cb_manifest *manifest, owned_show
         info = &show->items[show->public.item_count++];
         info->kind = cb_item_kind_name(item.kind);
         info->size_bytes = item.size_bytes;
+        info->is_damaged = is_lake && was_damaged(&item);
         code = cb_arena_text(&show->arena, item.path, &info->path, err);
         if (code == CB_OK)
             code = count_chunks(tree, &item, &info->chunks, err);

@@ -70,11 +70,21 @@ static cb_code refuse(adopting *a, const char *url, cb_error *err, const char *f
         return code;
     owned->public.refused = owned->refused;
     row = &owned->refused[owned->public.refused_count];
+    row->is_needless = false;
     code = cb_arena_text(&owned->arena, url, &row->path, err);
     if (code == CB_OK)
         code = cb_arena_text(&owned->arena, line, &row->reason, err);
     if (code == CB_OK)
         owned->public.refused_count++;
+    return code;
+}
+
+static cb_code refuse_needless(adopting *a, const char *url, const char *why, cb_error *err)
+{
+    cb_code code = refuse(a, url, err, "%s", why);
+
+    if (code == CB_OK)
+        a->owned->refused[a->owned->public.refused_count - 1].is_needless = true;
     return code;
 }
 
@@ -372,6 +382,14 @@ static const char *wrong_by_history(const cb_ledger_entry *entry)
     return NULL;
 }
 
+/* Its rows are in other files, or were deleted; and --accept does without the delete files. */
+static bool is_superseded(const adopting *a, const cb_ledger_entry *entry)
+{
+    if (is_delete(entry))
+        return a->request->accept;
+    return entry->kind == CB_LAKE_FILE_SCHEDULED || entry->end_snapshot >= 0;
+}
+
 /* Size, footer. *reason in words when the file cannot be read. */
 static cb_code read_footer(adopting *a, const cb_ledger_entry *entry, cb_adopt_file *file,
                            cb_arena *arena, cb_error *err)
@@ -480,7 +498,9 @@ static cb_code judge(adopting *a, cb_lake_db *db, const cb_lake_schema *schema,
     if (code != CB_OK)
         return code;
     if (named)
-        return refuse(a, entry->url, err, "the catalog names it already");
+        return refuse_needless(a, entry->url, "the catalog names it already", err);
+    if (wrong != NULL && is_superseded(a, entry))
+        return refuse_needless(a, entry->url, wrong, err);
     if (wrong != NULL)
         return refuse(a, entry->url, err, "%s", wrong);
     if (place == NULL)

@@ -9,6 +9,7 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "source/ducklake/scratch.h"
 #include "source/ducklake/tables.h"
 
 #include <stdio.h>
@@ -121,6 +122,8 @@ static cb_code kind_of(searching *s, const cb_ledger_entry *found, const cb_ledg
     code = cb_ledger_find(s->ledger, CB_LEDGER_KEPT, found->url, &arena, &entry, &is_lost, err);
     if (is_lost)
         *out = "lost by a restore";
+    else if (cb_temp_is_name(cb_path_base(found->url), cb_lake_part_prefix))
+        *out = "killed restore";
     else if (table[0] != '\0' &&
              (cb_has_suffix(found->url, ".parquet") || cb_has_suffix(found->url, ".puffin")))
         *out = "failed write";

@@ -71,9 +71,33 @@ static cb_code note_lake(cb_target *target, cb_lake_options *lake, owned_restore
     return code;
 }
 
+/* Files of a lake that it had not got either: its catalog names them, and they are not there. */
+static cb_code take_lacking(const cb_check_report *report, owned_restore *result, cb_error *err)
+{
+    cb_restore_result *r = &result->public;
+    cb_damage *list = NULL;
+    cb_code code =
+        cb_arena_alloc(&result->arena, report->damaged_count * sizeof(*list), &list, err);
+
+    for (size_t i = 0; code == CB_OK && i < report->damaged_count; i++) {
+        list[i] = (cb_damage){0};
+        code = cb_arena_text(&result->arena, report->damaged[i].item, &list[i].item, err);
+        if (code == CB_OK)
+            code = cb_arena_text(&result->arena, report->damaged[i].chunk, &list[i].chunk, err);
+        if (code == CB_OK)
+            code = cb_arena_text(&result->arena, report->damaged[i].reason, &list[i].reason, err);
+    }
+    if (code != CB_OK)
+        return code;
+    r->lost = list;
+    r->lost_count = report->damaged_count;
+    return CB_OK;
+}
+
 /* Read what was restored once more, as its engine would: every checksum that it has of its own. */
 static cb_code look_at(cb_ctx *ctx, const cb_engine *engine, const char *path,
-                       const cb_lake_options *lake, bool was_damaged, cb_error *err)
+                       const cb_lake_options *lake, bool was_damaged, owned_restore *result,
+                       cb_error *err)
 {
     cb_check_report report = {.lake = lake};
     cb_code code;
@@ -81,7 +105,9 @@ static cb_code look_at(cb_ctx *ctx, const cb_engine *engine, const char *path,
     cb_event_text(ctx, CB_EVENT_PHASE, "checking what was restored");
     code = engine->check(ctx, path, &report, err);
     if (code == CB_OK && report.damaged_count > 0) {
-        if (was_damaged)
+        if (was_damaged && lake != NULL)
+            code = take_lacking(&report, result, err);
+        else if (was_damaged)
             cb_event_text(ctx, CB_EVENT_WARNING,
                           "%zu places are damaged, as they were in the source: %s %s: %s",
                           report.damaged_count, report.damaged[0].item, report.damaged[0].chunk,
@@ -140,8 +166,10 @@ static cb_code fill_target(cb_ctx *ctx, const cb_restore_request *request, cb_re
     result->public.files = counts.items;
     result->public.bytes_written = counts.bytes_written;
     result->public.bytes_reused = counts.bytes_reused;
-    if (code == CB_OK && !request->no_verify && lost->count == 0)
-        code = look_at(ctx, engine, path, is_lake ? &lake : NULL, manifest->damaged > 0, err);
+    if (code == CB_OK && lost->count == 0 &&
+        (!request->no_verify || (is_lake && manifest->damaged > 0)))
+        code =
+            look_at(ctx, engine, path, is_lake ? &lake : NULL, manifest->damaged > 0, result, err);
     return code == CB_OK && lost->count > 0
                ? list_lost(ctx, lost, manifest, target->path, result, err)
                : code;

@@ -3,7 +3,7 @@
 import pathlib
 
 import pytest
-from conftest import DONE, FAILED, USAGE
+from conftest import DAMAGED, DONE, FAILED, USAGE
 from lakes import KINDS, backup
 
 
@@ -79,7 +79,7 @@ def test_deleted_rows_are_not_resurrected_silently(cb, make_lake):
         "DELETE FROM t WHERE i BETWEEN 100000 AND 100049",
     )
     put_back(cb, lake)
-    said = adopt(cb, lake)
+    said = adopt(cb, lake, code=DAMAGED)
     assert not said["tables"] and any("would come back" in reason for reason in reasons(said))
     said = adopt(cb, lake, "--accept")
     assert said["tables"][0]["rows"] == 100
@@ -96,7 +96,7 @@ def test_merge_results_are_not_counted_twice(cb, make_lake):
     grown(lake, "CALL ducklake_merge_adjacent_files('lake')")
     before = values(lake, "SELECT count(*), sum(i) FROM fresh")
     put_back(cb, lake)
-    said = adopt(cb, lake)
+    said = adopt(cb, lake, code=DAMAGED)
     # The merged file of `old` holds rows that the catalog has; that of `fresh` holds new ones alone,
     # and the files that it replaced are left out.
     assert [(one["table"], one["files"], one["rows"]) for one in said["tables"]] == [('"main"."fresh"', 1, 200)]
@@ -111,7 +111,7 @@ def test_updates_and_strange_columns(cb, make_lake):
     backup(cb, lake)
     grown(lake, "ALTER TABLE t ADD COLUMN extra INTEGER", "INSERT INTO t SELECT 100000 + i, 'x', i FROM range(30) t(i)")
     put_back(cb, lake)
-    said = adopt(cb, lake)
+    said = adopt(cb, lake, code=DAMAGED)
     assert not said["tables"] and any('"extra"' in reason for reason in reasons(said))
     said = adopt(cb, lake, "--accept")
     assert said["tables"][0]["rows"] == 30
@@ -128,7 +128,7 @@ def test_without_a_list(cb, make_lake, tmp_path):
     [lost] = [one["path"] for one in cb("lake", "orphans", lake.address, env=lake.env).json["files"]]
     torn = pathlib.Path(lost).with_name("torn.parquet")
     torn.write_bytes(pathlib.Path(lost).read_bytes()[:-20])
-    said = adopt(cb, lake, lost, str(torn), str(tmp_path / "nowhere.parquet"))
+    said = adopt(cb, lake, lost, str(torn), str(tmp_path / "nowhere.parquet"), code=DAMAGED)
     assert said["tables"][0]["rows"] == 100 and len(said["refused"]) == 2
     assert values(lake, "SELECT count(*) FROM t WHERE i >= 100000") == [["100"]]
     other = tmp_path / "other.lost"
@@ -142,5 +142,5 @@ def test_the_table_is_gone(cb, make_lake):
     backup(cb, lake)
     grown(lake, "CREATE TABLE late AS SELECT i FROM range(500) t(i)")
     put_back(cb, lake)
-    said = adopt(cb, lake)
+    said = adopt(cb, lake, code=DAMAGED)
     assert not said["tables"] and any("no table" in reason for reason in reasons(said))

@@ -161,7 +161,7 @@ cb_code cb_lake_adopt(cb_ctx *ctx, const cb_lake_adopt_request *request, cb_lake
 {
     static const cb_lake_adopted tables[] = {{"main.t", 2, 1204}, {"main.u", 1, 1}};
     static const cb_lake_refused refused[] = {
-        {"/srv/lake/main/t/c.parquet", "it would bring deleted rows back"}};
+        {"/srv/lake/main/t/c.parquet", "it would bring deleted rows back", false}};
     const cb_lake_adopt_result result = {.tables = tables,
                                          .table_count = 2,
                                          .refused = refused,

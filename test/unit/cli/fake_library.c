@@ -185,8 +185,8 @@ void cb_list_result_free(cb_list_result *result)
 
 cb_code cb_show(cb_ctx *ctx, const char *backup, cb_show_result **out, cb_error *err)
 {
-    static const cb_item_info items[] = {{"prod.duckdb", "database", 1503238553, 5735},
-                                         {"bad\xff\x1b[31mname", "file", 7, 1}};
+    static const cb_item_info items[] = {{"prod.duckdb", "database", 1503238553, 5735, false},
+                                         {"bad\xff\x1b[31mname", "file", 7, 1, false}};
     static const cb_pair facts[] = {{"block size", "262144"}};
     const cb_show_result result = {backups[1], items, 2, facts, 1};
 

@@ -58,7 +58,7 @@ static void test_exit_codes(void **state)
         {"", "lake orphans x", 0},
         {"FAKE_NONE=1", "lake orphans x", 0},
         {"", "lake orphans x y", 2},
-        {"", "lake adopt x", 0},
+        {"", "lake adopt x", 3}, /* one is refused */
         {"", "lake adopt x a.parquet b.parquet --accept", 0},
         {"", "lake adopt x a.parquet --from-list l", 2},
         {"", "lake adopt x --undo", 0},

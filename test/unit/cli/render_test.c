@@ -99,7 +99,7 @@ static void test_show_cuts_items(void **state)
 
     (void)state;
     for (size_t i = 0; i < 60; i++)
-        items[i] = (cb_item_info){i == 59 ? "the last one" : "x", "file", i, 1};
+        items[i] = (cb_item_info){i == 59 ? "the last one" : "x", "file", i, 1, false};
     assert_int_equal(cb_render_show(&result, false, &out, &err), CB_OK);
     kit_assert_has(&out, "... and 10 more: --all lists them\n");
     kit_assert_lacks(&out, "the last one");
@@ -202,9 +202,9 @@ static void assert_fields(const json_t *json, const char *const *fields, size_t 
 
 static void test_json_of_texts_that_are_not_utf8(void **state)
 {
-    const cb_item_info items[] = {{"caf\xe9 \xf0\x9f\xa6\x86 \xff\n", "file", 7, 1},
-                                  {"\xc3", "file", 0, 0},
-                                  {"plain", "file", 0, 0}};
+    const cb_item_info items[] = {{"caf\xe9 \xf0\x9f\xa6\x86 \xff\n", "file", 7, 1, false},
+                                  {"\xc3", "file", 0, 0, true},
+                                  {"plain", "file", 0, 0, false}};
     const cb_show_result result = {sample_backup(), items, 3, NULL, 0};
     CB_CLEANUP(cb_buf_free) cb_buf out = {0};
     cb_error err = {0};
@@ -221,8 +221,10 @@ static void test_json_of_texts_that_are_not_utf8(void **state)
                         "636166e920f09fa68620ff0a");
     item = json_array_get(json_object_get(json, "items"), 1);
     assert_string_equal(json_string_value(json_object_get(item, "path_hex")), "c3");
+    assert_true(json_is_true(json_object_get(item, "damaged")));
     item = json_array_get(json_object_get(json, "items"), 2);
     assert_null(json_object_get(item, "path_hex"));
+    assert_null(json_object_get(item, "damaged"));
     json_decref(json);
 }
 
@@ -356,7 +358,7 @@ static void test_show_of_a_lake(void **state)
     (void)state;
     assert_non_null(items);
     for (size_t i = 0; i < ITEMS; i++)
-        items[i] = (cb_item_info){"data/main/t/ducklake-01998c.parquet", "file", 7, 1};
+        items[i] = (cb_item_info){"data/main/t/ducklake-01998c.parquet", "file", 7, 1, false};
     assert_int_equal(cb_json_show(&result, &out, &err), CB_OK);
     kit_assert_has(&out, "\"catalog\":\"sqlite\",\"spec_version\":\"1.0\",\"snapshot\":57,"
                          "\"snapshot_time\":\"2026-11-21T00:00:00Z\",\"files\":100000,"
