@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/temp.h"
 #include "base/text.h"
 #include "source/duckdb/engine.h"
 #include "source/ducklake/engine_place.h"
@@ -37,6 +38,7 @@ struct cb_lake_engine {
     int fd;
     cb_buf frame;
     cb_buf attach; /* the ATTACH that made the lake visible */
+    cb_temp home;  /* of what the engine has no memory for */
     bool keeps_attached;
 };
 
@@ -280,15 +282,16 @@ static cb_code add_variable(cb_lake_engine *engine, const char *name, const char
 
 static cb_code start_engine(cb_lake_engine *engine, cb_error *err)
 {
-    const char *base = getenv("TMPDIR");
     char spill[CB_PATH_MAX];
     row_sink sink = {0};
     cb_wire_reader reader;
     const char *version;
-    cb_code code = start_child(engine, err);
+    cb_code code = cb_temp_make(engine->ctx, NULL, cb_temp_prefix, &engine->home, err);
 
     if (code == CB_OK)
-        code = cb_path_join(base != NULL && base[0] == '/' ? base : "/tmp", "lake", spill, err);
+        code = start_child(engine, err);
+    if (code == CB_OK)
+        code = cb_path_join(engine->home.path, "lake", spill, err);
     if (code == CB_OK)
         code = cb_wire_begin(&engine->frame, CB_WIRE_START, err);
     if (code == CB_OK)
@@ -678,6 +681,7 @@ static void engine_free(cb_lake_engine *engine)
     cb_engine_login_wipe(&engine->login);
     cb_wire_wipe(&engine->frame);
     cb_wire_wipe(&engine->attach);
+    cb_temp_free(&engine->home);
     free(engine);
 }
 
