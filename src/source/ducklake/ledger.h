@@ -4,9 +4,12 @@
  *
  * A ledger has numbered sets; a set holds files by their URL, each once. Visits come in the order
  * of item paths (cb_item_path_compare), or of URLs as bytes, and can be bounded to a range of them:
- * the shape in which many machines can share the work.
+ * the shape in which many machines can share the work. Ranges that lie side by side have each file
+ * in exactly one of them.
  *
- * Backed by a nameless SQLite file in the scratch folder. One thread at a time.
+ * Backed by nameless files in the scratch folder: a sorter for what was added, SQLite for what is
+ * asked. Time grows as n log n with what is added and as n with what is visited, in whatever order
+ * it was added; memory does not grow. One thread at a time.
  */
 #ifndef CB_SOURCE_DUCKLAKE_LEDGER_H
 #define CB_SOURCE_DUCKLAKE_LEDGER_H
@@ -27,13 +30,19 @@ typedef struct cb_ledger_entry {
     int64_t id, table_id, begin_snapshot, end_snapshot, size_bytes, footer_bytes, records;
     bool is_encrypted, is_absolute;
     int64_t modified_us;  /* FOUND */
-    const char *checksum; /* of the store, "" unknown; FOUND */
+    const char *checksum; /* the store's mark of the content, "" unknown; FOUND */
+    const char *version;  /* which of its versions, "" none or unknown; FOUND */
 } cb_ledger_entry;
 
 typedef cb_code cb_ledger_visit(void *arg, const cb_ledger_entry *entry, cb_error *err);
 /* `b` NULL: only in the first set; `a` NULL: only in the second. */
 typedef cb_code cb_ledger_pair(void *arg, const cb_ledger_entry *a, const cb_ledger_entry *b,
                                cb_error *err);
+
+/* Item paths or URLs, as the visit goes: `from` and what is behind it, before `to`. NULL: open. */
+typedef struct cb_ledger_range {
+    const char *from, *to;
+} cb_ledger_range;
 
 /* `scratch`: a folder. */
 CB_MUST_USE cb_code cb_ledger_open(cb_ctx *ctx, const char *scratch, cb_ledger **out,
@@ -56,15 +65,22 @@ CB_MUST_USE cb_code cb_ledger_find(cb_ledger *ledger, cb_ledger_set set, const c
 /*
  * In the order of item paths. A visit may be left and taken up: a cursor, for cb_source_next.
  * cursor_next: *more false at the end; the entry is borrowed until the next call.
+ * `range` of item paths, borrowed for the call; NULL: all. Nothing is added to the set meanwhile.
  */
 typedef struct cb_ledger_cursor cb_ledger_cursor;
 CB_MUST_USE cb_code cb_ledger_cursor_open(cb_ledger *ledger, cb_ledger_set set,
                                           cb_ledger_cursor **out, cb_error *err);
+CB_MUST_USE cb_code cb_ledger_cursor_open_in(cb_ledger *ledger, cb_ledger_set set,
+                                             const cb_ledger_range *range, cb_ledger_cursor **out,
+                                             cb_error *err);
 CB_MUST_USE cb_code cb_ledger_cursor_next(cb_ledger_cursor *cursor, cb_ledger_entry *out,
                                           bool *more, cb_error *err);
 void cb_ledger_cursor_close(cb_ledger_cursor *cursor);
-/* Merge two sets by URL, in byte order of URLs. */
+/* Merge two sets by URL, in byte order of URLs; `range` of URLs, NULL: all. */
 CB_MUST_USE cb_code cb_ledger_compare(cb_ledger *ledger, cb_ledger_set a, cb_ledger_set b,
                                       cb_ledger_pair *visit, void *arg, cb_error *err);
+CB_MUST_USE cb_code cb_ledger_compare_in(cb_ledger *ledger, cb_ledger_set a, cb_ledger_set b,
+                                         const cb_ledger_range *range, cb_ledger_pair *visit,
+                                         void *arg, cb_error *err);
 
 #endif

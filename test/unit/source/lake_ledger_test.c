@@ -11,6 +11,7 @@
 #include "codec/item.h"
 #include "random.h"
 #include "source/ducklake/ledger.h"
+#include "source/ducklake/sorter.h"
 
 typedef struct kit {
     cb_ctx *ctx;
@@ -225,6 +226,101 @@ static void test_compare(void **state)
     assert_string_equal(p.text, "A a/b b c ");
 }
 
+static void assert_items(kit *k, const cb_ledger_range *range, const char *wanted)
+{
+    cb_ledger_cursor *cursor;
+    cb_ledger_entry entry;
+    cb_error err = {0};
+    char text[256] = "";
+    bool more = true;
+
+    assert_ok(cb_ledger_cursor_open_in(k->ledger, CB_LEDGER_NAMED, range, &cursor, &err));
+    while (more) {
+        assert_ok(cb_ledger_cursor_next(cursor, &entry, &more, &err));
+        if (more)
+            snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s ", entry.item);
+    }
+    cb_ledger_cursor_close(cursor);
+    assert_string_equal(text, wanted);
+}
+
+static void assert_pairs(kit *k, const cb_ledger_range *range, const char *wanted)
+{
+    cb_error err = {0};
+    pairs p = {""};
+
+    assert_ok(cb_ledger_compare_in(k->ledger, CB_LEDGER_NAMED, CB_LEDGER_FOUND, range, note_pair,
+                                   &p, &err));
+    assert_string_equal(p.text, wanted);
+}
+
+/* Ranges side by side hold each file once: what begins one is in it, what ends one is not. */
+static void test_ranges(void **state)
+{
+    kit *k = *state;
+
+    add(k, CB_LEDGER_NAMED, "/d/t/2", "data/t/2", 0);
+    add(k, CB_LEDGER_NAMED, "/d/t-x/3", "data/t-x/3", 0);
+    add(k, CB_LEDGER_NAMED, "/d/t/1", "data/t/1", 0);
+    add(k, CB_LEDGER_FOUND, "/d/t/1", "data/t/1", 0);
+    add(k, CB_LEDGER_FOUND, "/d/u", "data/u", 0);
+    assert_items(k, NULL, "data/t/1 data/t/2 data/t-x/3 ");
+    assert_items(k, &(cb_ledger_range){.to = "data/t/2"}, "data/t/1 ");
+    assert_items(k, &(cb_ledger_range){"data/t/2", "data/t-x"}, "data/t/2 ");
+    assert_items(k, &(cb_ledger_range){.from = "data/t-x"}, "data/t-x/3 ");
+    assert_items(k, &(cb_ledger_range){"data/t", "data/t"}, "");
+    assert_pairs(k, NULL, "/d/t-x/3 /d/t/1= /d/t/2 -/d/u ");
+    assert_pairs(k, &(cb_ledger_range){.to = "/d/t/1"}, "/d/t-x/3 ");
+    assert_pairs(k, &(cb_ledger_range){"/d/t/1", "/d/u"}, "/d/t/1= /d/t/2 ");
+    assert_pairs(k, &(cb_ledger_range){.from = "/d/u"}, "-/d/u ");
+}
+
+/* A few bytes of memory: nearly each record is a run of its own. */
+static void test_sorter(void **state)
+{
+    enum { RECORDS = 500 };
+    kit *k = *state;
+    test_random random = test_random_seeded();
+    cb_error err = {0};
+    cb_sorter *sorter;
+
+    assert_ok(cb_sorter_new(k->folder, 100, &sorter, &err));
+    for (unsigned round = 0; round < 3; round++) {
+        unsigned records = round < 2 ? RECORDS : 2; /* the last lot stays in memory */
+        char before[16] = "";
+        unsigned last = 0;
+        cb_bytes key, body;
+        bool more;
+
+        for (unsigned i = 0; i < records; i++) {
+            char text[16];
+            size_t size = (size_t)snprintf(text, sizeof(text), "%llu",
+                                           (unsigned long long)test_random_below(&random, 200));
+            uint8_t number[4];
+
+            cb_put_u32(number, i);
+            assert_ok(cb_sorter_add(sorter, cb_bytes_of(text, size), cb_bytes_of(number, 4), &err));
+        }
+        for (unsigned i = 0; i < records; i++) {
+            char now[16];
+            int order;
+
+            assert_ok(cb_sorter_next(sorter, &key, &body, &more, &err));
+            assert_true(more);
+            snprintf(now, sizeof(now), "%.*s", (int)key.size, (const char *)key.data);
+            order = strcmp(before, now);
+            assert_true(i == 0 || order < 0 || (order == 0 && last < cb_get_u32(body.data)));
+            memcpy(before, now, sizeof(now));
+            last = cb_get_u32(body.data);
+        }
+        assert_false(cb_sorter_is_empty(sorter));
+        assert_ok(cb_sorter_next(sorter, &key, &body, &more, &err));
+        assert_false(more);
+        assert_true(cb_sorter_is_empty(sorter));
+    }
+    cb_sorter_free(sorter);
+}
+
 static cb_code stop(void *arg, const cb_ledger_entry *a, const cb_ledger_entry *b, cb_error *err)
 {
     (void)arg, (void)a, (void)b;
@@ -293,6 +389,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_count_and_clear, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_item_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_compare, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_ranges, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_sorter, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_visitor_stops, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many, set_up, tear_down),
     };
