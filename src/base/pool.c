@@ -1,9 +1,10 @@
 /*
  * pool.c - a ring of jobs under one mutex.
  *
- * `changed` wakes workers (a job came, or the end), `room` wakes the coordinator (a slot is free,
- * or everything has ended). The first error empties the ring and stays: every later call returns
- * it.
+ * `changed` wakes workers (a job came, or the end), `room` wakes the coordinator: when half of a
+ * full ring is free, or everything has ended. Not for each job: where jobs are a few microseconds
+ * long, waking it would cost more than they do. The first error empties the ring and stays: every
+ * later call returns it.
  */
 #include "base/pool.h"
 
@@ -32,6 +33,7 @@ struct cb_pool {
     pthread_cond_t changed, room;
     size_t first, queued;
     unsigned active;
+    unsigned waiting; /* for room */
     bool ends;
     cb_error err; /* the first; code CB_OK: none */
 };
@@ -44,8 +46,10 @@ static void end_job(cb_pool *pool, cb_code code, const cb_error *err)
         pool->err = *err;
         pool->err.code = code;
         pool->queued = 0;
+        pthread_cond_broadcast(&pool->room);
     }
-    pthread_cond_broadcast(&pool->room);
+    if (pool->queued == 0 && pool->active == 0)
+        pthread_cond_broadcast(&pool->room);
 }
 
 static void *run_worker(void *arg)
@@ -66,7 +70,8 @@ static void *run_worker(void *arg)
         pool->first = (pool->first + 1) % pool->depth;
         pool->queued--;
         pool->active++;
-        pthread_cond_broadcast(&pool->room);
+        if (pool->waiting > 0 && pool->queued <= pool->depth / 2)
+            pthread_cond_broadcast(&pool->room);
         pthread_mutex_unlock(&pool->lock);
 
         code = pool->work(pool->arg, self->number, self->job, &err);
@@ -154,8 +159,11 @@ cb_code cb_pool_submit(cb_pool *pool, const void *job, cb_error *err)
     cb_code code;
 
     pthread_mutex_lock(&pool->lock);
-    while (pool->queued == pool->depth && pool->err.code == CB_OK)
+    while (pool->queued == pool->depth && pool->err.code == CB_OK) {
+        pool->waiting++;
         pthread_cond_wait(&pool->room, &pool->lock);
+        pool->waiting--;
+    }
     code = first_error(pool, err);
     if (code == CB_OK) {
         size_t slot = (pool->first + pool->queued) % pool->depth;

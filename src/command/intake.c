@@ -24,7 +24,7 @@
 
 #include <stdlib.h>
 
-enum { ITEMS_IN_FLIGHT = 512 };
+enum { ITEMS_IN_FLIGHT = 512, QUEUE_MIN = 64 };
 
 typedef struct entry_list {
     cb_entry *at;
@@ -61,6 +61,7 @@ typedef struct intake {
     size_t live_count;       /* outlets that have not failed */
     open_item *first, *last; /* in order of declaration */
     size_t open_count;
+    uint32_t newest; /* number: most sources count, and what is above was never declared */
     cb_pool *pool;
     cb_pool_buffers buffers;
     cb_earlier *earlier; /* NULL: the source never restarts */
@@ -267,8 +268,13 @@ static cb_code consult_parent(intake *in, size_t number, void *arg, cb_error *er
 
 /* ---- steps ------------------------------------------------------------------------------- */
 
+/* Mostly it is the last one, or a new one: a source of a million items asks three times of each. */
 static open_item *find_item(intake *in, uint32_t number)
 {
+    if (number > in->newest)
+        return NULL;
+    if (in->last != NULL && in->last->number == number)
+        return in->last;
     for (open_item *item = in->first; item != NULL; item = item->next)
         if (item->number == number)
             return item;
@@ -378,6 +384,8 @@ static cb_code declare_new(intake *in, const cb_step *step, cb_error *err)
     if (item == NULL)
         return cb_fail_memory(err, sizeof(*item));
     item->number = step->piece.item;
+    if (item->number > in->newest)
+        in->newest = item->number;
     if (in->last != NULL)
         in->last->next = item;
     else
@@ -650,11 +658,14 @@ cb_code cb_intake(cb_ctx *ctx, cb_source *source, cb_outlet *outlets, size_t cou
                   uint64_t *read_bytes, cb_error *err)
 {
     intake *in = calloc(1, sizeof(*in));
+    size_t depth = 4 * (size_t)cb_jobs(ctx);
     cb_code code;
 
     if (in == NULL)
         return cb_fail_memory(err, sizeof(*in));
     in->ctx = ctx;
+    if (depth < QUEUE_MIN)
+        depth = QUEUE_MIN;
     in->source = source;
     in->outlet_count = in->live_count = count < CB_OUTLETS_MAX ? count : CB_OUTLETS_MAX;
     for (size_t i = 0; i < in->outlet_count; i++)
@@ -666,8 +677,7 @@ cb_code cb_intake(cb_ctx *ctx, cb_source *source, cb_outlet *outlets, size_t cou
     if (code == CB_OK && source->may_restart)
         code = cb_earlier_new(ctx, in->outlet_count, &in->earlier, err);
     if (code == CB_OK)
-        code = cb_pool_new(cb_jobs(ctx), 4 * (size_t)cb_jobs(ctx), sizeof(piece_job), work, in,
-                           &in->pool, err);
+        code = cb_pool_new(cb_jobs(ctx), depth, sizeof(piece_job), work, in, &in->pool, err);
     if (code == CB_OK)
         code = run(in, err);
     *read_bytes = atomic_load(&in->read_bytes);

@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ENTRIES_AT_ONCE = 256, AHEAD_MIN = 16, ITEMS_IN_FLIGHT = 128 };
+enum { ENTRIES_AT_ONCE = 256, AHEAD_MIN = 16, ITEMS_IN_FLIGHT = 128, QUEUE_MIN = 64 };
 
 /* Bytes of items in flight, where an item is handed on only when it is done. */
 #define BYTES_IN_FLIGHT (UINT64_C(1) << 30)
@@ -388,6 +388,7 @@ cb_code cb_output(cb_ctx *ctx, cb_repo *repo, const cb_manifest *manifest, cb_ta
                   bool delta, cb_lost *lost, cb_output_counts *out, cb_error *err)
 {
     output *o = calloc(1, sizeof(*o));
+    size_t depth = 4 * (size_t)cb_jobs(ctx);
     cb_store_facts facts;
     cb_code code;
 
@@ -401,11 +402,12 @@ cb_code cb_output(cb_ctx *ctx, cb_repo *repo, const cb_manifest *manifest, cb_ta
     cb_store_facts_of(cb_repo_store(repo), &facts);
     o->is_remote = facts.is_remote;
     o->total_bytes = manifest->source_bytes;
+    if (depth < QUEUE_MIN)
+        depth = QUEUE_MIN;
     cb_pool_buffers_init(&o->buffers, CB_CHUNK_BYTES_MAX);
     code = cb_repo_load_index(repo, err);
     if (code == CB_OK)
-        code = cb_pool_new(cb_jobs(ctx), 4 * (size_t)cb_jobs(ctx), sizeof(entry_job), work, o,
-                           &o->pool, err);
+        code = cb_pool_new(cb_jobs(ctx), depth, sizeof(entry_job), work, o, &o->pool, err);
     if (code == CB_OK)
         code = run(o, manifest, err);
     cb_pool_free(o->pool);
