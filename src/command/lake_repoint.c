@@ -264,9 +264,9 @@ static cb_code compare(repointing *p, cb_error *err)
     if (code != CB_OK || p->missing == 0)
         return code;
     cb_fail(err, CB_CORRUPT,
-            "%llu of the lake's %llu files %s not as they should be under '%.300s': %s",
+            "%llu of the lake's %llu files %s not as %s should be under '%.300s': %s",
             (unsigned long long)p->missing, (unsigned long long)p->named,
-            p->missing == 1 ? "is" : "are", to, p->first);
+            p->missing == 1 ? "is" : "are", p->missing == 1 ? "it" : "they", to, p->first);
     cb_hint(err, "Nothing was changed. Copy the data there first, or run `canvasback restore "
                  "--data-path` from a backup.");
     return err->code;

@@ -158,7 +158,7 @@ static cb_code lock_one(const char *path, bool writable, int *fd, cb_error *err)
         cb_fail(err, CB_BUSY, "'%s' is open in process %lld", path, (long long)holder.pid);
     else
         cb_fail(err, CB_BUSY, "'%s' is open in another process", path);
-    cb_hint(err, "Stop that process, or restore to another path.");
+    cb_hint(err, "Stop that process first, or name another place.");
     return err->code;
 }
 

@@ -150,7 +150,7 @@ static cb_code fail_connecting(cb_pg_db *self, cb_error *err)
         cb_hint(err, "Put the password into ~/.pgpass (mode 0600), or name such a file with "
                      "PGPASSFILE or passfile=.");
     else if (code == CB_NOT_FOUND)
-        cb_hint(err, "Check dbname= in the lake's address.");
+        cb_hint(err, "Check dbname= in the lake's address; createdb makes a database.");
     else if (code == CB_RETRY)
         cb_hint(err, "Check that the server runs, and host= and port= in the lake's address.");
     return code;
