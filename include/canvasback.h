@@ -499,14 +499,15 @@ typedef struct cb_lake_migrate_request {
 } cb_lake_migrate_request;
 
 typedef struct cb_lake_migrate_result {
-    const char *from, *to;                 /* versions */
-    bool needed;                           /* false: nothing was done */
-    bool migrated;                         /* false with guard */
-    const char *backup;                    /* NAME@LABEL */
-    const char *dump;                      /* file */
-    uint64_t tables, compared, unreadable; /* tables; table x snapshot pairs that were compared
-                                              equal; pairs that the old version could not read */
-    bool waited;                           /* another process did it while we waited */
+    const char *from, *to;         /* versions */
+    bool needed;                   /* false: nothing was done */
+    bool migrated;                 /* false with guard */
+    const char *backup;            /* NAME@LABEL */
+    const char *dump;              /* file */
+    uint64_t tables, snapshots;    /* that there were */
+    uint64_t compared, unreadable; /* contents that a table had at one or more of them:
+                                      found equal; not to be read by the old version */
+    bool waited;                   /* another process did it while we waited */
 } cb_lake_migrate_result;
 
 /*

@@ -152,6 +152,7 @@ cb_code cb_json_lake_migrate(const cb_lake_migrate_result *result, cb_buf *out, 
     cb_set_text(&self, "backup", result->backup);
     cb_set_text(&self, "dump", result->dump);
     cb_set_number(&self, "tables", result->tables);
+    cb_set_number(&self, "snapshots", result->snapshots);
     cb_set_number(&self, "compared", result->compared);
     cb_set_number(&self, "unreadable", result->unreadable);
     return cb_json_dump(self.json, out, err);

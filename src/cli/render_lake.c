@@ -330,9 +330,12 @@ cb_code cb_render_lake_dump(const cb_lake_dump_result *result, const char *lake,
 static cb_code migrate_compared(const cb_lake_migrate_result *result, cb_buf *out, cb_error *err)
 {
     cb_code code = cb_buf_format(
-        out, err, "  %llu table%s, compared before and after at %llu snapshot%s: all equal\n",
+        out, err,
+        "  %llu table%s at %llu snapshot%s: %llu different contents, each the same before and "
+        "after\n",
         (unsigned long long)result->tables, cb_plural(result->tables),
-        (unsigned long long)result->compared, cb_plural(result->compared));
+        (unsigned long long)result->snapshots, cb_plural(result->snapshots),
+        (unsigned long long)result->compared);
 
     if (code == CB_OK && result->unreadable > 0)
         code = cb_buf_format(out, err, "  %llu could not be read by version %s, and not compared\n",

@@ -109,11 +109,13 @@ static cb_code check_way(const migrating *m, cb_error *err)
 
 /* ---- backup --------------------------------------------------------------------------------- */
 
-static cb_code take_backup(migrating *m, cb_error *err)
+/* `tag`: what follows, "migration" or "rollback". *name: NAME@LABEL. */
+static cb_code back_up(migrating *m, const char *tag_key, const char *from, const char *to,
+                       const char **name, cb_error *err)
 {
     CB_CLEANUP(cb_buf_free) cb_buf source = {0};
     char change[96];
-    cb_pair tag = {"migration", change};
+    cb_pair tag = {tag_key, change};
     cb_backup_request request = {
         .source = m->request->lake,
         .name = m->request->name,
@@ -124,7 +126,7 @@ static cb_code take_backup(migrating *m, cb_error *err)
     cb_backup_result *result = NULL;
     cb_code code = CB_OK;
 
-    snprintf(change, sizeof(change), "v%.40s->v%.40s", m->info.version, m->to);
+    snprintf(change, sizeof(change), "v%.40s->v%.40s", from, to);
     if (strncmp(request.source, "ducklake:", 9) != 0) { /* may be left out for these verbs */
         code = cb_buf_format(&source, err, "ducklake:%s", request.source);
         request.source = (const char *)source.data;
@@ -132,10 +134,14 @@ static cb_code take_backup(migrating *m, cb_error *err)
     if (code == CB_OK)
         code = cb_backup(m->ctx, &request, &result, err);
     if (code == CB_OK)
-        code = cb_arena_format(&m->owned->arena, &m->owned->public.backup, err, "%s@%s",
-                               result->name, result->label);
+        code = cb_arena_format(&m->owned->arena, name, err, "%s@%s", result->name, result->label);
     cb_backup_result_free(result);
     return code;
+}
+
+static cb_code take_backup(migrating *m, cb_error *err)
+{
+    return back_up(m, "migration", m->info.version, m->to, &m->owned->public.backup, err);
 }
 
 static cb_code check_present(migrating *m, cb_repo *repo, const cb_manifest_ref *ref, cb_error *err)
@@ -227,6 +233,29 @@ static cb_code make_way_back(migrating *m, cb_error *err)
 
 /* ---- migrate -------------------------------------------------------------------------------- */
 
+/* Others committed to the migrated lake, which did not stand the comparison: before the old catalog
+   is put back, what they wrote is saved. */
+static cb_code save_later(void *arg, cb_error *err)
+{
+    migrating *m = arg;
+    const char *backup;
+    cb_code code = back_up(m, "rollback", m->to, m->info.version, &backup, err);
+
+    if (code == CB_OK)
+        cb_event_text(m->ctx, CB_EVENT_WARNING, "the lake with those commits is backup %s", backup);
+    return code;
+}
+
+/* Others can commit between our last look and the migration. */
+static void tell_of_later(const migrating *m)
+{
+    if (m->info.snapshot_id > m->snapshot)
+        cb_event_text(m->ctx, CB_EVENT_WARNING,
+                      "snapshots %lld to %lld were committed by others while the lake was "
+                      "migrated: they are kept, and were not compared",
+                      (long long)m->snapshot + 1, (long long)m->info.snapshot_id);
+}
+
 static cb_code migrate(migrating *m, cb_error *err)
 {
     cb_lake_migrate_result *r = &m->owned->public;
@@ -236,6 +265,8 @@ static cb_code migrate(migrating *m, cb_error *err)
         .to = m->to,
         .data_path = m->request->options.data_path,
         .snapshot_id = m->snapshot,
+        .save = save_later,
+        .arg = m,
     };
     cb_code code = cb_lake_migrate_live(m->ctx, &migration, err);
 
@@ -246,8 +277,10 @@ static cb_code migrate(migrating *m, cb_error *err)
                        m->info.version, m->to);
     if (code != CB_OK)
         return code;
+    tell_of_later(m);
     r->migrated = true;
     r->tables = migration.tables;
+    r->snapshots = migration.snapshots;
     r->compared = migration.compared;
     r->unreadable = migration.unreadable;
     return CB_OK;

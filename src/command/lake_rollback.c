@@ -178,11 +178,36 @@ static cb_code back_up_now(rolling *r, cb_error *err)
             code = cb_fail(err, CB_CORRUPT, "the backup '%s' is damaged: %s", backup,
                            verified->damaged[0].reason);
         cb_verify_result_free(verified);
+        if (code == CB_OK)
+            cb_event_text(
+                r->ctx, CB_EVENT_INFO,
+                "what the lake is now is kept as %s: `canvasback restore %s LAKE --delta` "
+                "brings it back",
+                backup, backup);
     }
     cb_backup_result_free(result);
     return code == CB_OK ? CB_OK
                          : cb_context(err, "the lake is as it was, since the backup of what it is "
                                            "now failed");
+}
+
+/* Nothing that somebody commits now would be in the backup: then it is not replaced. */
+static cb_code check_unmoved(rolling *r, cb_error *err)
+{
+    int64_t before = r->now.snapshot_id;
+    cb_code code;
+
+    if (!r->is_there)
+        return CB_OK;
+    code = cb_lake_look(r->ctx, &r->address, read_info, r, err);
+    if (code != CB_OK || r->now.snapshot_id == before)
+        return code;
+    cb_fail(err, CB_BUSY,
+            "snapshot %lld was committed while the lake was backed up; the lake is "
+            "as it was",
+            (long long)r->now.snapshot_id);
+    cb_hint(err, "Try again when nobody writes to the lake.");
+    return err->code;
 }
 
 /* ---- the files of the old catalog ----------------------------------------------------------- */
@@ -313,6 +338,8 @@ static cb_code run(rolling *r, const char *lake, cb_error *err)
         code = check_files(r, err);
     if (code == CB_OK)
         code = back_up_now(r, err);
+    if (code == CB_OK)
+        code = check_unmoved(r, err);
     if (code == CB_OK)
         code = publish(r, err);
     return code == CB_OK ? fill(r, err) : code;

@@ -1,15 +1,18 @@
 """`lake migrate`, `guard` and `rollback`: real lakes of older DuckLake versions, real migrations by
 DuckDB 1.5.5, and the way back."""
 
+import contextlib
 import dataclasses
 import pathlib
 import random
+import re
 import signal
+import threading
 import time
 
 import pytest
 from conftest import BUSY, DAMAGED, DONE, FAILED, USAGE, seed
-from lakes import LAKE_VERSION, backup, merged
+from lakes import LAKE_VERSION, LakeError, backup, merged
 
 SPECIFICATION = {"1.3.0": "0.1", "1.3.2": "0.2", "1.4.4": "0.3", "1.5.0": "0.4", "1.5.5": "1.0"}
 MIGRATION_NEEDED = 10
@@ -26,9 +29,12 @@ def lake_verb(cb, verb, lake, *words, **more):
     return cb("lake", verb, *what, *dumps, *lake.options, *words, env=env, **more)
 
 
+def newest(lake):
+    return dataclasses.replace(lake, version=LAKE_VERSION)  # it reads the files of all versions
+
+
 def version_in(lake):
-    newest = dataclasses.replace(lake, version=LAKE_VERSION)  # it reads the files of all versions
-    return newest.catalog_sql("SELECT value FROM ducklake_metadata WHERE key = 'version'")[0][0]
+    return newest(lake).catalog_sql("SELECT value FROM ducklake_metadata WHERE key = 'version'")[0][0]
 
 
 def tables(lake, version):
@@ -71,10 +77,40 @@ def test_everything_in_it(cb, make_lake, kind):
     lake = make_lake(kind, version="1.5.0")
     rows = tables(lake, "1.5.0")
     result = lake_verb(cb, "migrate", lake).json
-    assert result["migrated"] and result["compared"] + result["unreadable"] >= len(rows)
+    assert result["migrated"] and 10 < result["compared"] + result["unreadable"] <= len(rows)
+    assert result["snapshots"] == int(newest(lake).catalog_sql("SELECT count(*) FROM ducklake_snapshot")[0][0])
     seen = tables(lake, LAKE_VERSION)
     assert {key: seen[key] for key in rows} == rows
     assert cb("verify", "lake", "--deep").code == DONE
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "sqlite", "postgres"])
+def test_every_snapshot_is_looked_at(cb, make_lake, kind):
+    """Snapshots that show the same of a table are read once: DuckLake itself sees the same in all of them, and
+    there is none that nobody looked at."""
+    lake = make_lake(kind)
+    with lake.open() as process:
+        process.sql("CREATE OR REPLACE TABLE gone (other VARCHAR)")
+        process.sql("CREATE OR REPLACE TABLE gone (other VARCHAR)")
+        process.sql("CREATE SCHEMA later")
+        process.sql("ALTER TABLE orders ADD COLUMN late INTEGER DEFAULT 5")
+    wanted = {key: value for key, value in lake.fingerprint().items() if "@" in key}
+    backup(cb, lake)
+    looks = cb("verify", "lake", "--deep", "--all-snapshots").json["tables"]
+    seen = set()
+    for look in looks:
+        table, first, last = re.fullmatch(r"(.*) at snapshots? (\d+)(?: to (\d+))?", look["table"], re.S).groups()
+        name = ".".join(part.replace('""', '"') for part in table[1:-1].split('"."'))
+        last = last or first
+        assert wanted[f"{name}@{last}"][0] == str(look["rows"])
+        for snapshot in range(int(first), int(last) + 1):
+            key = f"{name}@{snapshot}"
+            if key in wanted:  # else it was expired
+                assert wanted[key] == wanted[f"{name}@{last}"], f"{key} is not as at {last}"
+                assert key not in seen
+                seen.add(key)
+    assert seen == set(wanted)
+    assert len(looks) < len(wanted) / 2
 
 
 @pytest.mark.parametrize("kind", ["duckdb", "postgres"])
@@ -106,7 +142,7 @@ def test_no_current_release_can(cb, make_lake, kind):
     assert lake_verb(cb, "guard", lake, "--to", "0.3", code=MIGRATION_NEEDED).json["backup"]
 
 
-def test_guard_only_backs_up(cb, make_lake):
+def test_guard_only_backs_up(cb, make_lake, lake_place):
     lake = make_lake("sqlite", version="1.4.4", rich=False)
     result = lake_verb(cb, "guard", lake, code=MIGRATION_NEEDED).json
     assert result["needed"] and not result["migrated"]
@@ -119,6 +155,11 @@ def test_guard_only_backs_up(cb, make_lake):
     back = lake_verb(cb, "rollback", lake)
     assert back.json["backup"] == result["backup"]
     assert "came after the migration" in back.err
+    # Nothing of that is lost, should it be wanted.
+    kept = re.search(r"canvasback restore (\S+)", back.err).group(1)
+    other = lake_place("sqlite")
+    cb("restore", kept, other.address, "--data-path", other.data_path)
+    assert tables(other, LAKE_VERSION)["main.t@5"] == "230"
     lake.same(lake.before())
 
 
@@ -133,6 +174,108 @@ def test_many_workers_dump_once(cb, make_lake, kind):
     assert len(list(lake.folder.glob("dumps/*.sql"))) == 1
     assert len(cb("list", "lake").json) == 1
     assert version_in(lake) == "1.0"
+
+
+class Writer:
+    """A client of the lake's own version that stays attached; what it committed is remembered."""
+
+    def __init__(self, lake):
+        self.process = lake.open()
+        self.committed = []
+        self.stopping = threading.Event()
+
+    def write(self, number):
+        with contextlib.suppress(LakeError):
+            self.process.sql(f"INSERT INTO t SELECT {number}, 'live' FROM range(20) t(i)")
+            self.committed.append(number)
+
+    def until_stopped(self):
+        self.thread = threading.Thread(target=lambda: [self.write(1000 + n) for n in iter(self.next, None)], daemon=True)
+        self.thread.start()
+
+    def next(self):
+        return None if self.stopping.is_set() else len(self.committed)
+
+    def stop(self):
+        self.stopping.set()
+        self.thread.join(60)
+        self.process.close()
+
+
+def written(lake, version):
+    with lake.open(read_only=True, version=version) as process:
+        seen = process.sql("SELECT i, count(*) FROM t WHERE s = 'live' GROUP BY i ORDER BY i")
+    return {int(number): int(count) for number, count in seen}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_somebody_writes_all_the_while(cb, make_lake, kind):
+    """Either the lake is left alone, or it is migrated with all that was committed."""
+    lake = make_lake(kind, version="1.4.4", rich=False)
+    writer = Writer(lake)
+    writer.until_stopped()
+    result = lake_verb(cb, "migrate", lake, code=(DONE, BUSY))
+    writer.stop()
+    assert len(writer.committed) > 2
+    version = version_in(lake)
+    assert version == ("1.0" if result.code == DONE else "0.3")
+    assert "committed" in result.err
+    seen = written(lake, LAKE_VERSION if version == "1.0" else "1.4.4")
+    assert seen == {number: 20 for number in writer.committed}
+    if result.code == BUSY:
+        assert lake_verb(cb, "migrate", lake).json["migrated"]
+        assert written(lake, LAKE_VERSION) == seen
+
+
+def test_who_stays_attached(cb, make_lake):
+    """A client of the old version that was there all the time is told of; what it commits is not lost."""
+    lake = make_lake("postgres", version="1.4.4", rich=False)
+    writer = Writer(lake)
+    writer.write(1)
+    result = lake_verb(cb, "migrate", lake)
+    assert "other session" in result.err and "detach" in result.err
+    writer.write(2)
+    writer.process.close()
+    assert 1 in writer.committed
+    assert written(lake, LAKE_VERSION) == {number: 20 for number in writer.committed}
+
+
+@pytest.mark.parametrize("to,code", [("nonsense", USAGE), ("9.9", USAGE), ("0.4", FAILED), ("1.1-dev1", FAILED)])
+def test_no_way_to_that_version(cb, make_lake, to, code):
+    lake = make_lake("sqlite", version="1.4.4", rich=False)
+    result = lake_verb(cb, "migrate", lake, "--to", to, code=code)
+    assert to in result.err and ("1.0" in result.err or "1.0" in result.error["hint"])
+    assert version_in(lake) == "0.3"
+    assert not list(lake.folder.glob("dumps/*")) and not cb("list", code=None).out.count('"label"')
+
+
+def test_to_a_version(cb, make_lake):
+    lake = make_lake("sqlite", version="1.4.4", rich=False)
+    for to in ("0.3", "0.3-dev1", "0.2"):
+        assert lake_verb(cb, "migrate", lake, "--to", to).json["needed"] is False
+    assert version_in(lake) == "0.3"
+    assert lake_verb(cb, "migrate", lake, "--to", "1.0").json["to"] == "1.0"
+    assert version_in(lake) == "1.0"
+    assert lake_verb(cb, "migrate", lake, "--to", "0.4").json["needed"] is False
+
+
+def test_indexes_of_ones_own(cb, make_lake):
+    """What somebody added to the catalog's tables comes back with the old catalog."""
+    lake = make_lake("postgres", version="1.4.4", rich=False)
+    lake.catalog_sql(
+        "CREATE INDEX \"by {path}\" ON ducklake_data_file (upper(path)) WHERE path <> 'it''s {x}';"
+        "ALTER TABLE ducklake_data_file ADD CONSTRAINT known UNIQUE (data_file_id, table_id);"
+        "ALTER TABLE ducklake_delete_file ADD CONSTRAINT of_file FOREIGN KEY (data_file_id)"
+        " REFERENCES ducklake_data_file (data_file_id);"
+        "ALTER TABLE ducklake_snapshot ADD CONSTRAINT positive CHECK (snapshot_id >= 0);"
+    )
+    shown = ("SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' UNION ALL SELECT conname || "
+             "pg_get_constraintdef(oid) FROM pg_constraint WHERE contype <> 'n' ORDER BY 1")  # fmt: skip
+    before = lake.catalog_sql(shown)
+    backup(cb, lake)
+    cb("restore", "lake", lake.address, "--force")
+    assert lake.catalog_sql(shown) == before
+    lake.same(lake.before())
 
 
 def test_no_backup_no_migration(cb, make_lake, tmp_path):

@@ -12,10 +12,13 @@
 typedef struct deep_look {
     cb_arena arena;
     cb_lake_info info;
+    bool all_snapshots;
+    cb_lake_moments moments;
 } deep_look;
 
 static void deep_look_free(deep_look *look)
 {
+    cb_lake_moments_free(&look->moments);
     cb_arena_free(&look->arena);
 }
 
@@ -23,31 +26,38 @@ static cb_code look_at(void *arg, cb_lake_db *db, const cb_lake_schema *schema, 
                        cb_error *err)
 {
     deep_look *look = arg;
+    cb_code code = cb_lake_info_read(db, schema, &look->arena, &look->info, err);
 
     *keep = false;
-    return cb_lake_info_read(db, schema, &look->arena, &look->info, err);
+    return code == CB_OK
+               ? cb_lake_moments_read(db, schema, look->all_snapshots, &look->moments, err)
+               : code;
 }
 
 typedef struct deep_visit {
     cb_table_visit *visit;
     void *arg;
-    bool all_snapshots;
+    const deep_look *look;
 } deep_visit;
 
 static cb_code note_table(void *arg, const cb_lake_fingerprint *seen, cb_error *err)
 {
     deep_visit *deep = arg;
+    const cb_lake_moment *at = &deep->look->moments.list[seen->moment];
     CB_CLEANUP(cb_buf_free) cb_buf name = {0};
+    cb_code code;
 
     if (seen->failure != NULL)
-        return cb_fail(err, CB_CORRUPT, "table %s at snapshot %lld cannot be read: %s", seen->table,
-                       (long long)seen->snapshot_id, seen->failure);
-    if (!deep->all_snapshots)
-        return deep->visit(deep->arg, seen->table, seen->rows, err);
-    if (cb_buf_format(&name, err, "%s at snapshot %lld", seen->table,
-                      (long long)seen->snapshot_id) != CB_OK)
-        return err->code;
-    return deep->visit(deep->arg, (const char *)name.data, seen->rows, err);
+        return cb_fail(err, CB_CORRUPT, "table %s at snapshot %lld cannot be read: %s", at->table,
+                       (long long)at->to, seen->failure);
+    if (!deep->look->all_snapshots)
+        return deep->visit(deep->arg, at->table, seen->rows, err);
+    if (at->from == at->to)
+        code = cb_buf_format(&name, err, "%s at snapshot %lld", at->table, (long long)at->to);
+    else
+        code = cb_buf_format(&name, err, "%s at snapshots %lld to %lld", at->table,
+                             (long long)at->from, (long long)at->to);
+    return code == CB_OK ? deep->visit(deep->arg, (const char *)name.data, seen->rows, err) : code;
 }
 
 /* How the engine may read a lake of that version. */
@@ -76,13 +86,13 @@ cb_code cb_lake_deep(cb_ctx *ctx, const char *path, const cb_lake_options *lake,
 {
     CB_CLEANUP(cb_lake_engine_cleanup) cb_lake_engine *engine = NULL;
     CB_CLEANUP(deep_look_free) deep_look look = {0};
-    deep_visit deep = {.visit = visit, .arg = arg};
+    deep_visit deep = {.visit = visit, .arg = arg, .look = &look};
     cb_lake_engine_options options = {0};
     cb_lake_address address;
     cb_lake_engine *closing;
     cb_code code;
 
-    deep.all_snapshots = lake != NULL && lake->all_snapshots;
+    look.all_snapshots = lake != NULL && lake->all_snapshots;
     code = cb_lake_address_parse(path, lake != NULL ? lake->metadata_schema : NULL, &address, err);
     if (code == CB_OK)
         code = cb_lake_look(ctx, &address, look_at, &look, err);
@@ -93,7 +103,7 @@ cb_code cb_lake_deep(cb_ctx *ctx, const char *path, const cb_lake_options *lake,
     if (code == CB_OK)
         code = cb_lake_engine_open(ctx, &address, &options, &engine, err);
     if (code == CB_OK)
-        code = cb_lake_engine_read_all(engine, deep.all_snapshots, note_table, &deep, err);
+        code = cb_lake_engine_read_all(engine, &look.moments, note_table, &deep, err);
     if (code != CB_OK)
         return code;
     closing = engine;

@@ -1,9 +1,9 @@
 /*
- * expect.h - what a lake has to give: the rows of every table at every snapshot, worked out from
- * its catalog, with the digests of an engine that could read it, and compared with what another
- * gives.
+ * expect.h - what a lake has to give: the rows of every table at every moment of its history
+ * (moments.h), worked out from its catalog, with the digests of an engine that could read it, and
+ * compared with what another gives.
  *
- * Memory: 80 bytes a table and snapshot. Internal to this folder.
+ * Memory: that of the moments, and 40 bytes for each. Internal to this folder.
  */
 #ifndef CB_SOURCE_DUCKLAKE_EXPECT_H
 #define CB_SOURCE_DUCKLAKE_EXPECT_H
@@ -12,22 +12,22 @@
 #include "source/ducklake/extension_internal.h"
 
 typedef struct cb_expected {
-    const char *table; /* "main"."orders" */
-    int64_t table_id, snapshot_id;
-    int64_t rows; /* -1: the catalog does not say */
-    /* Read by the old engine, attached anew for each snapshot, and once for all: old versions have
+    /* Read by the old engine, attached anew for each schema, and once for all: old versions have
        mistakes of their own in what they remember of a table, or forget. */
     uint8_t digest[2][16];
     bool has_digest[2];
-    bool is_split;    /* a file holds rows of this snapshot and of later ones */
     bool is_doubtful; /* the old version is known to misread such a table */
-    bool is_seen;
 } cb_expected;
 
+enum { CB_EXPECT_FRAMES = 3 };
+
 typedef struct cb_expect {
-    cb_arena arena;
-    cb_expected *tables; /* by table, then snapshot; free() */
-    size_t count, capacity;
+    cb_lake_moments moments;
+    cb_expected *tables; /* of each moment; free() */
+    /* What begins and ends when, in the catalog's own tables, as sums: moments that nobody looks
+       into are alike only as long as these are. */
+    int64_t newest; /* snapshot */
+    char frames[CB_EXPECT_FRAMES][96];
     bool has_engine; /* the old engine has read it */
 } cb_expect;
 
@@ -39,7 +39,7 @@ void cb_expect_free(cb_expect *expect); /* for CB_CLEANUP */
 CB_MUST_USE cb_code cb_expect_add(cb_expect *expect, cb_lake_engine *engine, cb_error *err);
 
 typedef struct cb_expect_result {
-    uint64_t tables, compared, unreadable;
+    uint64_t compared, unreadable; /* moments */
 } cb_expect_result;
 
 /*

@@ -19,6 +19,7 @@
 #define CB_SOURCE_DUCKLAKE_EXTENSION_H
 
 #include "source/ducklake/address.h"
+#include "source/ducklake/moments.h"
 
 typedef struct cb_lake_engine cb_lake_engine;
 
@@ -55,20 +56,20 @@ CB_MUST_USE cb_code cb_lake_engine_target(cb_ctx *ctx, cb_arena *arena, const ch
                                           cb_error *err);
 
 /*
- * Read every table at every snapshot (or at the newest alone) and visit its row count and a
+ * Read tables as they were at some moments (moments.h) and visit each one's row count and a
  * fingerprint of its rows that does not depend on their order: equal exactly when the contents are.
  * A table that the engine cannot read is visited with `failure` set; the others go on.
  */
 typedef struct cb_lake_fingerprint {
-    const char *table; /* "main"."orders" */
-    int64_t snapshot_id;
+    size_t moment; /* of the list */
     uint64_t rows;
     const char *digest;
     const char *failure; /* NULL: it was read */
+    bool is_missing;     /* it failed since there is no such table at that snapshot */
 } cb_lake_fingerprint;
 typedef cb_code cb_lake_fingerprint_visit(void *arg, const cb_lake_fingerprint *seen,
                                           cb_error *err);
-CB_MUST_USE cb_code cb_lake_engine_read_all(cb_lake_engine *engine, bool all_snapshots,
+CB_MUST_USE cb_code cb_lake_engine_read_all(cb_lake_engine *engine, const cb_lake_moments *moments,
                                             cb_lake_fingerprint_visit *visit, void *arg,
                                             cb_error *err);
 

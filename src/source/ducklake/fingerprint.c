@@ -7,89 +7,15 @@
  * The sum does not depend on the order of the rows and counts duplicates. Names and types of the
  * columns are part of the digest.
  *
- * Snapshot by snapshot, and the lake is attached anew for each: older versions of the extension
- * take the columns of a table from a snapshot that was read before.
- *
- * Which tables there are at a snapshot is asked of the catalog's own rows, not of the attached
- * lake: the engine lists the newest only.
+ * Snapshot by snapshot, and the lake is attached anew where the schema is another: older versions
+ * of the extension take the columns of a table from a snapshot that was read before.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/array.h"
 #include "base/text.h"
 #include "source/duckdb/engine.h"
 #include "source/ducklake/extension_internal.h"
-
-typedef struct table_at {
-    const char *schema, *table;
-    int64_t snapshot;
-} table_at;
-
-typedef struct table_list {
-    cb_arena arena;
-    table_at *tables; /* free() */
-    size_t count, capacity;
-} table_list;
-
-static void table_list_free(table_list *list)
-{
-    cb_arena_free(&list->arena);
-    free(list->tables);
-}
-
-static cb_code note_table(void *arg, const char *const *cells, size_t count, cb_error *err)
-{
-    table_list *list = arg;
-    table_at *at;
-    cb_code code = CB_OK;
-
-    if (count < 3 || cells[0] == NULL || cells[1] == NULL || cells[2] == NULL)
-        return cb_fail(err, CB_CORRUPT, "the catalog has a table without a name");
-    if (list->count == list->capacity)
-        code = cb_array_grow(&list->tables, &list->capacity, sizeof(*list->tables), err);
-    if (code != CB_OK)
-        return code;
-    at = &list->tables[list->count];
-    code = cb_parse_i64(cells[0], &at->snapshot, err);
-    /* Thousands of snapshots of the same tables: a name that is the same as before is shared. */
-    at->schema = list->count > 0 && strcmp(list->tables[list->count - 1].schema, cells[1]) == 0
-                     ? list->tables[list->count - 1].schema
-                     : NULL;
-    if (code == CB_OK && at->schema == NULL)
-        code = cb_arena_text(&list->arena, cells[1], &at->schema, err);
-    if (code == CB_OK)
-        code = cb_arena_text(&list->arena, cells[2], &at->table, err);
-    if (code == CB_OK)
-        list->count++;
-    return code;
-}
-
-static cb_code list_tables(cb_lake_engine *engine, bool all_snapshots, table_list *list,
-                           cb_error *err)
-{
-    CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
-    cb_code code;
-
-    code = cb_lake_engine_catalog_sql(
-        engine, &sql,
-        all_snapshots ? "SELECT s.snapshot_id, c.schema_name, t.table_name FROM {snapshot} s"
-                      : "SELECT s.snapshot_id, c.schema_name, t.table_name FROM "
-                        "(SELECT max(snapshot_id) AS snapshot_id FROM {snapshot}) s",
-        err);
-    if (code == CB_OK)
-        code = cb_lake_engine_catalog_sql(
-            engine, &sql,
-            " JOIN {table} t ON t.begin_snapshot <= s.snapshot_id AND"
-            " (t.end_snapshot IS NULL OR t.end_snapshot > s.snapshot_id)"
-            " JOIN {schema} c ON c.schema_id = t.schema_id AND c.begin_snapshot <= s.snapshot_id"
-            " AND (c.end_snapshot IS NULL OR c.end_snapshot > s.snapshot_id)"
-            " ORDER BY s.snapshot_id, c.schema_name, t.table_name",
-            err);
-    if (code == CB_OK)
-        code = cb_lake_engine_query(engine, (const char *)sql.data, note_table, list, err);
-    return code;
-}
 
 /* ---- one table ------------------------------------------------------------------------------ */
 
@@ -120,16 +46,16 @@ static cb_code note_column(void *arg, const char *const *cells, size_t count, cb
     return code;
 }
 
-static cb_code append_from(cb_buf *sql, const table_at *at, cb_error *err)
+static cb_code append_from(cb_buf *sql, const cb_lake_moment *at, cb_error *err)
 {
     char version[48];
 
-    snprintf(version, sizeof(version), " AT (VERSION => %lld)", (long long)at->snapshot);
+    snprintf(version, sizeof(version), " AT (VERSION => %lld)", (long long)at->to);
     return cb_duck_compose(sql,
                            (cb_duck_piece[]){{0, " FROM lake."},
                                              {'"', at->schema},
                                              {0, "."},
-                                             {'"', at->table},
+                                             {'"', at->name},
                                              {0, version},
                                              {0, NULL}},
                            err);
@@ -152,7 +78,7 @@ static cb_code note_digest(void *arg, const char *const *cells, size_t count, cb
     return cb_parse_u64(cells[0], &out->rows, err);
 }
 
-static cb_code read_table(cb_lake_engine *engine, const table_at *at, table_digest *out,
+static cb_code read_table(cb_lake_engine *engine, const cb_lake_moment *at, table_digest *out,
                           cb_error *err)
 {
     CB_CLEANUP(cb_buf_free) cb_buf describe = {0};
@@ -189,29 +115,54 @@ static cb_code read_table(cb_lake_engine *engine, const table_at *at, table_dige
     return code;
 }
 
-static cb_code visit_table(cb_lake_engine *engine, const table_at *at,
+static cb_code note_count(void *arg, const char *const *cells, size_t count, cb_error *err)
+{
+    return count < 1 || cells[0] == NULL ? CB_OK : cb_parse_u64(cells[0], arg, err);
+}
+
+/* Why did it fail: is there no such table at that snapshot? Asked of the catalog's own rows. */
+static cb_code look_for(cb_lake_engine *engine, const cb_lake_moment *at, bool *is_missing,
+                        cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
+    char numbers[96];
+    uint64_t found = 0;
+    cb_code code = cb_lake_engine_catalog_sql(
+        engine, &sql,
+        "SELECT count(*) FROM {snapshot} s JOIN {table} t ON t.begin_snapshot <= s.snapshot_id AND "
+        "(t.end_snapshot IS NULL OR t.end_snapshot > s.snapshot_id) WHERE ",
+        err);
+
+    snprintf(numbers, sizeof(numbers), "s.snapshot_id = %lld AND t.table_id = %lld",
+             (long long)at->to, (long long)at->table_id);
+    if (code == CB_OK)
+        code = cb_buf_append(&sql, numbers, strlen(numbers) + 1, err);
+    if (code == CB_OK)
+        code = cb_lake_engine_query(engine, (const char *)sql.data, note_count, &found, err);
+    *is_missing = code == CB_OK && found == 0;
+    return code;
+}
+
+static cb_code visit_table(cb_lake_engine *engine, const cb_lake_moments *moments, size_t index,
                            cb_lake_fingerprint_visit *visit, void *arg, cb_error *err)
 {
-    CB_CLEANUP(cb_buf_free) cb_buf name = {0};
+    const cb_lake_moment *at = &moments->list[index];
     char reason[CB_MESSAGE_MAX];
     table_digest digest = {0};
-    cb_lake_fingerprint seen = {.snapshot_id = at->snapshot};
-    cb_code code = cb_duck_compose(
-        &name, (cb_duck_piece[]){{'"', at->schema}, {0, "."}, {'"', at->table}, {0, NULL}}, err);
+    cb_lake_fingerprint seen = {.moment = index};
+    cb_code code = read_table(engine, at, &digest, err);
 
-    if (code != CB_OK)
-        return code;
-    seen.table = (const char *)name.data;
-    code = read_table(engine, at, &digest, err);
     if (code != CB_OK) {
         /* What is wrong with one table is told of it; what is wrong with all of them ends this. */
         if (code == CB_CANCELLED || code == CB_NO_MEMORY || code == CB_NO_SPACE ||
             !cb_lake_engine_is_alive(engine))
-            return cb_context(err, "table %s at snapshot %lld", seen.table,
-                              (long long)at->snapshot);
+            return cb_context(err, "table %s at snapshot %lld", at->table, (long long)at->to);
         memcpy(reason, err->message, sizeof(reason));
         cb_error_clear(err);
         seen.failure = reason;
+        code = look_for(engine, at, &seen.is_missing, err);
+        if (code != CB_OK)
+            return code;
     } else {
         seen.rows = digest.rows;
         seen.digest = digest.digest;
@@ -219,18 +170,17 @@ static cb_code visit_table(cb_lake_engine *engine, const table_at *at,
     return visit(arg, &seen, err);
 }
 
-cb_code cb_lake_engine_read_all(cb_lake_engine *engine, bool all_snapshots,
+cb_code cb_lake_engine_read_all(cb_lake_engine *engine, const cb_lake_moments *moments,
                                 cb_lake_fingerprint_visit *visit, void *arg, cb_error *err)
 {
-    CB_CLEANUP(table_list_free) table_list list = {0};
-    cb_code code = list_tables(engine, all_snapshots, &list, err);
+    cb_code code = CB_OK;
 
-    for (size_t i = 0; code == CB_OK && i < list.count; i++) {
+    for (size_t i = 0; code == CB_OK && i < moments->count; i++) {
         if (i > 0 && !cb_lake_engine_keeps_attached(engine) &&
-            list.tables[i].snapshot != list.tables[i - 1].snapshot)
+            moments->list[i].schema_version != moments->list[i - 1].schema_version)
             code = cb_lake_engine_reattach(engine, err);
         if (code == CB_OK)
-            code = visit_table(engine, &list.tables[i], visit, arg, err);
+            code = visit_table(engine, moments, i, visit, arg, err);
     }
     return code;
 }

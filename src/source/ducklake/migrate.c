@@ -106,7 +106,8 @@ static cb_code migrate_and_compare(migrating *g, const cb_lake_address *address,
     code = cb_expect_compare(g->ctx, &g->expect, engine, &result, err);
     if (code != CB_OK)
         return code;
-    g->m->tables = result.tables;
+    g->m->tables = g->expect.moments.tables;
+    g->m->snapshots = g->expect.moments.snapshots;
     g->m->compared = result.compared;
     g->m->unreadable = result.unreadable;
     closing = engine;
@@ -198,6 +199,18 @@ static cb_code look_again(void *arg, cb_lake_db *db, const cb_lake_schema *schem
     return cb_lake_info_read(db, schema, &g->arena, &g->info, err);
 }
 
+/* Others wrote to the migrated lake: that is kept, or the lake stays as it is. */
+static cb_code save_later(const migrating *g, cb_error *err)
+{
+    if (g->info.snapshot_id <= g->m->snapshot_id)
+        return CB_OK;
+    cb_event_text(g->ctx, CB_EVENT_WARNING,
+                  "snapshots %lld to %lld were committed by others meanwhile, and go with the "
+                  "migrated lake: it is backed up first",
+                  (long long)g->m->snapshot_id + 1, (long long)g->info.snapshot_id);
+    return g->m->save(g->m->arg, err);
+}
+
 /* Something failed while the live catalog was migrated: is it as it was? If not, make it so. */
 static cb_code put_back(migrating *g, const char *frozen, cb_error *err)
 {
@@ -209,8 +222,7 @@ static cb_code put_back(migrating *g, const char *frozen, cb_error *err)
     /* The way back is gone to its end, whatever was pressed. */
     cb_error_clear(err);
     code = cb_lake_look(g->ctx, g->m->address, look_again, g, err);
-    if (code == CB_OK && strcmp(g->info.version, g->m->from) == 0 &&
-        g->info.snapshot_id == g->m->snapshot_id) {
+    if (code == CB_OK && strcmp(g->info.version, g->m->from) == 0) {
         atomic_store(&g->ctx->cancelled, was_cancelled);
         *err = why;
         return cb_context(err, "the migration was undone by the database itself, the lake is as it "
@@ -218,9 +230,15 @@ static cb_code put_back(migrating *g, const char *frozen, cb_error *err)
     }
     cb_event_text(g->ctx, CB_EVENT_WARNING,
                   "the migration failed (%s): the old catalog is put back", why.message);
-    cb_error_clear(err);
-    code =
-        cb_lake_publish(g->ctx, frozen, g->m->address->kind, g->m->address, &none, true, NULL, err);
+    if (code != CB_OK) { /* what cannot be read cannot be saved */
+        cb_error_clear(err);
+        code = CB_OK;
+    } else {
+        code = save_later(g, err);
+    }
+    if (code == CB_OK)
+        code = cb_lake_publish(g->ctx, frozen, g->m->address->kind, g->m->address, &none, true,
+                               NULL, err);
     atomic_store(&g->ctx->cancelled, was_cancelled);
     if (code != CB_OK) {
         cb_fail(err, CB_CORRUPT,
@@ -239,6 +257,44 @@ static cb_code check_live(migrating *g, cb_error *err)
     cb_code code = cb_lake_look(g->ctx, g->m->address, look_again, g, err);
 
     return code == CB_OK ? check_still(g, &g->info, err) : code;
+}
+
+/* Who attached the lake before goes on writing as the old version does. */
+static cb_code tell_of_others(const migrating *g, cb_error *err)
+{
+    CB_CLEANUP(cb_lake_db_cleanup) cb_lake_db *db = NULL;
+    int64_t others = 0;
+    cb_code code;
+
+    if (g->m->address->kind != CB_LAKE_POSTGRES)
+        return CB_OK;
+    code = cb_lake_db_open(g->ctx, g->m->address, CB_LAKE_READ, &db, err);
+    if (code == CB_OK)
+        code = cb_lake_db_number(
+            db,
+            "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datname = "
+            "pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid() AND backend_type "
+            "= 'client backend' AND application_name <> 'canvasback'",
+            0, &others, err);
+    if (code == CB_OK && others > 0)
+        cb_event_text(g->ctx, CB_EVENT_WARNING,
+                      "%lld other session%s in the lake's database: a DuckDB that has it attached "
+                      "knows version %s, and has to detach before it writes again",
+                      (long long)others, others == 1 ? " is" : "s are", g->m->from);
+    return code;
+}
+
+static cb_code migrate_live(migrating *g, const char *frozen, cb_error *err)
+{
+    cb_code code = tell_of_others(g, err);
+
+    if (code == CB_OK)
+        code = check_live(g, err);
+    if (code != CB_OK)
+        return cb_context(err, "the lake was not touched");
+    cb_event_text(g->ctx, CB_EVENT_PHASE, "migrating");
+    code = migrate_and_compare(g, g->m->address, g->m->data_path, err);
+    return code == CB_OK ? CB_OK : put_back(g, frozen, err);
 }
 
 static cb_code migrate_in_place(migrating *g, const char *frozen, const char *trial, cb_error *err)
@@ -261,13 +317,8 @@ static cb_code migrate_in_place(migrating *g, const char *frozen, const char *tr
                            address->kind == CB_LAKE_SQLITE ? g->data_path : g->m->data_path, err);
     if (code == CB_OK)
         code = try_on_copy(g, frozen, trial, err);
-    if (code == CB_OK)
-        code = check_live(g, err);
-    if (code != CB_OK)
-        return cb_context(err, "the lake was not touched");
-    cb_event_text(g->ctx, CB_EVENT_PHASE, "migrating");
-    code = migrate_and_compare(g, address, g->m->data_path, err);
-    return code == CB_OK ? CB_OK : put_back(g, frozen, err);
+    return code == CB_OK ? migrate_live(g, frozen, err)
+                         : cb_context(err, "the lake was not touched");
 }
 
 cb_code cb_lake_migrate_live(cb_ctx *ctx, cb_lake_migration *migration, cb_error *err)

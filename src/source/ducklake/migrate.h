@@ -11,6 +11,12 @@
  * its place, if the file is still as it was. SQLite and PostgreSQL are migrated by the engine in
  * one transaction of theirs and compared again; what differs is put back from the copy.
  *
+ * Others may be attached and write all the while. A commit after the backup is seen before anything
+ * is touched (CB_BUSY). One that comes in the moment between that look and the engine's own
+ * transaction stays in the migrated lake, is not compared, and is told of: no lock of ours could
+ * keep it out, for a writer that waits for it holds what the engine's migration waits for. Before
+ * an old catalog is put back over commits of others, these are saved.
+ *
  * Killed at any instant: the live catalog is as before or as after.
  */
 #ifndef CB_SOURCE_DUCKLAKE_MIGRATE_H
@@ -23,8 +29,11 @@ typedef struct cb_lake_migration {
     const char *from, *to; /* versions */
     const char *data_path; /* where the files are; NULL: as the catalog says */
     int64_t snapshot_id;   /* the newest that the backup has: nothing may have come since */
+    /* Back up the lake as it is now, for the old catalog takes its place. */
+    cb_code (*save)(void *arg, cb_error *err);
+    void *arg;
     /* out */
-    uint64_t tables, compared, unreadable;
+    uint64_t tables, snapshots, compared, unreadable; /* the last two: moments (moments.h) */
 } cb_lake_migration;
 
 /*

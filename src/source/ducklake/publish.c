@@ -188,7 +188,62 @@ static cb_code give_block(void *arg, cb_bytes data, cb_error *err)
     return cb_lake_db_copy_data(arg, data, err);
 }
 
-/* The statements of further indexes name the schema that they were taken from. */
+/* Whoever made an index or a constraint of his own may have used what is not here: a function, an
+   extension. That must not stand between him and his lake: in a block of its own. */
+static cb_code make_extra(cb_lake_db *db, const char *statement, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
+    size_t size = strlen(statement);
+    char *hex = malloc(2 * size + 1);
+    cb_code code;
+
+    if (hex == NULL)
+        return cb_fail_memory(err, 2 * size + 1);
+    cb_hex((const uint8_t *)statement, size, hex);
+    code = cb_buf_format(&sql, err,
+                         "DO 'BEGIN EXECUTE pg_catalog.convert_from(pg_catalog.decode(''%s'', "
+                         "''hex''), ''UTF8''); EXCEPTION WHEN OTHERS THEN NULL; END'",
+                         hex);
+    free(hex);
+    if (code == CB_OK)
+        code = cb_buf_u8(&sql, 0, err);
+    return code == CB_OK ? cb_lake_db_exec(db, (const char *)sql.data, NULL, err) : code;
+}
+
+/* When all tables are filled: a foreign key needs the other one. */
+static cb_code make_extras(const publishing *p, const cb_lake_schema *kept, cb_lake_db *db,
+                           cb_error *err)
+{
+    CB_CLEANUP(cb_lake_schema_free) cb_lake_schema made = {0};
+    size_t wanted = 0;
+    cb_code code = CB_OK;
+
+    for (unsigned keys = 0; keys < 2; keys++) /* what they refer to first */
+        for (size_t i = 0; code == CB_OK && i < kept->count; i++)
+            for (size_t j = 0; code == CB_OK && j < kept->tables[i].extra_count; j++) {
+                const char *statement = kept->tables[i].extra[j];
+
+                if ((strstr(statement, " FOREIGN KEY ") != NULL) != (keys == 1))
+                    continue;
+                wanted++;
+                code = make_extra(db, statement, err);
+            }
+    if (code == CB_OK && wanted > 0)
+        code = cb_lake_schema_read(db, &made, err);
+    for (size_t i = 0; code == CB_OK && wanted > 0 && i < kept->count; i++) {
+        const cb_lake_table *table = cb_lake_schema_find(&made, kept->tables[i].name);
+        size_t count = table != NULL ? table->extra_count : 0;
+
+        if (count < kept->tables[i].extra_count)
+            cb_event_text(p->ctx, CB_EVENT_WARNING,
+                          "%zu of the %zu indexes or constraints that somebody added to '%s' could "
+                          "not be made again: what they use is not in this database",
+                          kept->tables[i].extra_count - count, kept->tables[i].extra_count,
+                          kept->tables[i].name);
+    }
+    return code;
+}
+
 static cb_code load_segments(const publishing *p, cb_lake_db *db, cb_error *err)
 {
     cb_segments segments;
@@ -197,13 +252,7 @@ static cb_code load_segments(const publishing *p, cb_lake_db *db, cb_error *err)
     for (size_t i = 0; code == CB_OK && i < segments.schema.count; i++) {
         cb_lake_table table = segments.schema.tables[i];
 
-        if (table.extra_count > 0) {
-            cb_event_text(p->ctx, CB_EVENT_WARNING,
-                          "%zu further indexes or constraints of '%s' are not made again: DuckLake "
-                          "has none of its own, and they may name another schema",
-                          table.extra_count, table.name);
-            table.extra_count = 0;
-        }
+        table.extra_count = 0;
         code = cb_lake_db_create(db, &table, err);
         if (code == CB_OK)
             code = cb_lake_db_copy_begin(db, table.name, err);
@@ -214,27 +263,29 @@ static cb_code load_segments(const publishing *p, cb_lake_db *db, cb_error *err)
         if (code != CB_OK)
             cb_context(err, "table '%s'", table.name);
     }
+    if (code == CB_OK)
+        code = make_extras(p, &segments.schema, db, err);
     cb_segments_close(&segments);
     return code;
 }
 
+/* In one statement: somebody may have made one of them refer to another. */
 static cb_code drop_old(cb_lake_db *db, cb_error *err)
 {
     CB_CLEANUP(cb_lake_schema_free) cb_lake_schema schema = {0};
+    CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
     cb_code code = cb_lake_schema_read(db, &schema, err);
 
     for (size_t i = 0; code == CB_OK && i < schema.count; i++) {
-        CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
-
-        code = cb_buf_format(&sql, err, "DROP TABLE ");
+        code = cb_buf_format(&sql, err, "%s", i == 0 ? "DROP TABLE " : ", ");
         if (code == CB_OK)
             code = cb_lake_db_table(db, &sql, schema.tables[i].name, err);
-        if (code == CB_OK)
-            code = cb_buf_u8(&sql, 0, err);
-        if (code == CB_OK)
-            code = cb_lake_db_exec(db, (const char *)sql.data, NULL, err);
     }
-    return code;
+    if (code == CB_OK && schema.count > 0)
+        code = cb_buf_u8(&sql, 0, err);
+    return code == CB_OK && schema.count > 0
+               ? cb_lake_db_exec(db, (const char *)sql.data, NULL, err)
+               : code;
 }
 
 /* All of it is one transaction, under the lock that other runs of this program respect. */
