@@ -1,6 +1,7 @@
 """Lakes that are not well, servers that are not there, and ends without warning."""
 
 import os
+import pathlib
 import random
 import signal
 import time
@@ -14,6 +15,7 @@ HARMS = {
     "missing": lambda lake, name: lake.remove(name),
     "cut": lambda lake, name: lake.write(name, lake.read(name)[:-7]),
     "empty": lambda lake, name: lake.write(name, b""),
+    "torn": lambda lake, name: lake.write(name, lake.read(name)[:-8] + bytes(8)),
 }
 
 
@@ -32,10 +34,14 @@ def test_damaged_file_is_named_and_not_stored_unasked(cb, make_lake, lake_place,
     assert name.rpartition("/")[2] in told.out + told.err
     assert not cb.labels()
 
-    done = backup(cb, lake, "--allow-damage").json
-    assert done["damaged"] >= 1
+    done = backup(cb, lake, "--allow-damage")
+    assert done.json["damaged"] == 1 and name.rpartition("/")[2] in done.err
+    [marked] = [one["path"] for one in cb("show", "lake").json["items"] if one.get("damaged")]
+    assert marked.rpartition("/")[2] == name.rpartition("/")[2]
+    assert cb("verify").json["damaged"] == []  # the repository has what the source had
     place = lake_place("sqlite")
-    restore(cb, place, code=(DONE, DAMAGED))
+    [lost] = restore(cb, place, code=DAMAGED).json["lost"]
+    assert name.rpartition("/")[2] in lost["item"]
     with place.open() as process:
         assert int(process.value("SELECT count(*) FROM merged")) > 100
         with pytest.raises(LakeError):
@@ -52,6 +58,27 @@ def test_damage_is_said_though_the_file_is_in_an_older_backup(cb, make_lake):
     if told.code == DONE:
         checked = cb("check", lake.address, *lake.options, env=lake.env, code=DAMAGED)
         assert name.rpartition("/")[2] in checked.out
+
+
+def test_what_killed_runs_left(cb, make_lake, tmp_path):
+    """Copies of a catalog, and files in the making, go with the next run; what others made stays."""
+    lake = make_lake("sqlite", rich=False)
+    temporary, folder = tmp_path / "temporary", pathlib.Path(lake.data_path, lake.files()[0]).parent
+    env = {"TMPDIR": temporary}
+    gone = [temporary / "canvasback-temp-0123456789abcdef/keys", folder / ".canvasback-part-0123456789abcdef"]
+    stay = [temporary / "canvasback-temp-mine/keys", folder / ".canvasback-part-mine", tmp_path / "elsewhere/x"]
+    for one in [*gone, *stay]:
+        one.parent.mkdir(parents=True, exist_ok=True)
+        one.write_text("x")
+    (temporary / "canvasback-temp-ffffffffffffffff").symlink_to(tmp_path / "elsewhere")
+    found = cb("lake", "orphans", lake.address, env=env).json["files"]
+    assert {pathlib.Path(one["path"]): one["kind"] for one in found} == {gone[1]: "killed restore", stay[1]: "other"}
+    assert not gone[0].exists()
+    backup(cb, lake, env=env)
+    restore(cb, lake, "--delta", env=env)
+    assert not gone[1].exists()
+    assert all(one.exists() for one in stay)
+    assert {one.name for one in temporary.iterdir()} == {"canvasback-temp-mine", "canvasback-temp-ffffffffffffffff"}
 
 
 def test_no_such_lake(cb, tmp_path, postgres):

@@ -145,7 +145,7 @@ cb_code cb_lake_describe(cb_lake_source *s, cb_source_facts *out, cb_error *err)
         .passes = s->restarts + 1,
         .confirmed = s->frozen.confirmed,
         .commits_in_log = s->frozen.commits_in_log,
-        .damaged = s->damaged_files + s->absent + atomic_load(&s->misshaped),
+        .damaged = s->damaged_files + s->torn_files + s->absent + atomic_load(&s->misshaped),
         .state = cb_buf_bytes(&s->state),
         .facts = s->facts,
         .fact_count = s->fact_count,

@@ -342,6 +342,7 @@ static void begin_steps(cb_lake_source *s)
     s->catalog_bytes = s->file_count = s->file_bytes = 0;
     s->left_bytes = s->lake.data == CB_LAKE_DATA_COPY ? s->named_bytes : 0;
     s->item_count = s->read_count = 0;
+    s->torn_files = 0;
     cb_ledger_cursor_close(s->cursor);
     s->cursor = NULL;
     cb_lake_rewind_references(s);

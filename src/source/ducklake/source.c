@@ -202,6 +202,28 @@ static cb_code declare_damaged(cb_lake_source *s, cb_step *step, cb_error *err)
     return code;
 }
 
+/* With --allow-damage it is looked at first whether a file of the right size is torn: that is told
+   with the item, before its bytes. Else the bytes tell, and end the backup. */
+static cb_code find_torn(cb_lake_source *s, cb_error *err)
+{
+    cb_code code;
+
+    if (!s->options.allow_damage || !s->is_checked || s->at > 0)
+        return CB_OK;
+    s->is_checked = false;
+    code = cb_lake_files_check(s->files, (const char *)s->from.data, s->kind,
+                               (int64_t)s->item.size_bytes, -1, err);
+    if (code == CB_CORRUPT) {
+        cb_event_text(s->ctx, CB_EVENT_ERROR, "%s", err->message);
+        s->is_damaged = true;
+        s->there = s->item.size_bytes;
+        s->torn_files++;
+    }
+    if (code == CB_CORRUPT || code == CB_NOT_FOUND) /* of what is gone the reading tells */
+        cb_error_clear(err);
+    return code == CB_CORRUPT || code == CB_NOT_FOUND ? CB_OK : code;
+}
+
 static cb_code take_slot(cb_lake_source *s, cb_error *err)
 {
     cb_lake_slot *slot = &s->slots[s->slot_count];
@@ -226,8 +248,12 @@ static cb_code go_on_with_item(cb_lake_source *s, cb_step *step, cb_error *err)
     if (s->is_reused) {
         s->left_bytes -= s->item.size_bytes < s->left_bytes ? s->item.size_bytes : s->left_bytes;
         s->at = s->chunks;
-    } else if (s->is_damaged) {
-        return declare_damaged(s, step, err);
+    } else {
+        code = find_torn(s, err);
+        if (code != CB_OK)
+            return code;
+        if (s->is_damaged)
+            return declare_damaged(s, step, err);
     }
     if (s->at < s->chunks) {
         uint32_t slot;

@@ -72,7 +72,8 @@ typedef struct cb_lake_source {
     uint64_t absent; /* from the replica */
     char first_absent[512];
     uint64_t named_files, named_bytes;
-    uint64_t damaged_files; /* of this table of items */
+    uint64_t damaged_files; /* of this table of items: missing, or of another size */
+    uint64_t torn_files;    /* and of the right size, but no such file */
     char first_damage[512];
     bool leave_scheduled; /* do not copy what is about to be deleted */
 

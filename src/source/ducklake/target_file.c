@@ -208,32 +208,33 @@ static cb_code make_parent(cb_lake_target *t, const char *path, cb_error *err)
     return code;
 }
 
-/* Hidden, beside the place; for an object in the spool. Called under out->lock: names are chance's,
-   and folders are made under the target's. */
-static cb_code name_partial(cb_lake_target *t, cb_lake_out *out, cb_error *err)
+/* Hidden, beside the place; for an object in the spool. Called under out->lock; folders are made
+   under the target's. What a killed run left below the data path is gone by now (plan). */
+static cb_code open_partial(cb_lake_target *t, cb_lake_out *out, cb_error *err)
 {
     char folder[CB_PATH_MAX];
-    char name[64];
     char path[CB_PATH_MAX];
-    char hex[17];
-    uint8_t random[8];
     cb_code code = CB_OK;
 
-    cb_random(t->ctx, random, sizeof(random));
-    cb_hex(random, sizeof(random), hex);
-    snprintf(name, sizeof(name), ".canvasback-part-%s", hex);
     pthread_mutex_lock(&t->lock);
     if (out->is_remote && t->spool.path[0] == '\0')
         code = cb_lake_beside_make(t->ctx, NULL, &t->spool, err);
     else if (!out->is_remote)
         code = make_parent(t, out->url, err);
     pthread_mutex_unlock(&t->lock);
-    if (code == CB_OK)
-        code = out->is_remote ? CB_OK : cb_lake_folder_of(out->url, folder, err);
-    if (code == CB_OK && out->is_catalog)
+    if (code == CB_OK && !out->is_remote)
+        code = cb_lake_folder_of(out->url, folder, err);
+    if (code != CB_OK)
+        return code;
+    if (out->is_catalog) {
         snprintf(path, sizeof(path), "%s", out->url);
-    else if (code == CB_OK)
-        code = cb_path_join(out->is_remote ? t->spool.path : folder, name, path, err);
+        code = cb_file_open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600, &out->fd, err);
+    } else {
+        if (out->is_outside && !out->is_remote)
+            cb_temp_sweep_files(folder, cb_lake_part_prefix, false);
+        code = cb_temp_file(t->ctx, out->is_remote ? t->spool.path : folder, cb_lake_part_prefix,
+                            &out->fd, path, err);
+    }
     if (code != CB_OK)
         return code;
     out->partial = strdup(path);
@@ -267,10 +268,7 @@ static cb_code begin_new(cb_lake_target *t, cb_lake_out *out, cb_error *err)
 
     pthread_mutex_lock(&out->lock);
     if (out->fd < 0) {
-        code = name_partial(t, out, err);
-        if (code == CB_OK)
-            code = cb_file_open(out->partial, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600,
-                                &out->fd, err);
+        code = open_partial(t, out, err);
         if (code == CB_OK && atomic_load(&out->was_read))
             code = copy_there(t, out, err);
     }

@@ -10,6 +10,7 @@
 #include "source/ducklake/beside.h"
 #include "source/ducklake/ducklake.h"
 #include "source/ducklake/ledger.h"
+#include "source/ducklake/scratch.h"
 
 enum { CB_LAKE_OUTS = 1024, CB_LAKE_PREFIXES = 24, CB_LAKE_DEVICES = 16 };
 

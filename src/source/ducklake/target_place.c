@@ -384,8 +384,11 @@ cb_code cb_lake_target_plan(cb_lake_target *t, cb_error *err)
     if (strcmp(before, t->data_path) != 0)
         t->is_listed = false;
     t->is_catalog_done = code == CB_OK;
-    if (code == CB_OK)
-        tell_place(t);
+    if (code != CB_OK)
+        return code;
+    tell_place(t);
+    if (!cb_lake_url_is_remote(t->data_path)) /* what killed restores left there */
+        cb_temp_sweep_files(t->data_path, cb_lake_part_prefix, true);
     return code;
 }
 
