@@ -8,6 +8,8 @@
 #include "cli/output.h"
 #include "cli/verbs.h"
 
+#include "base/temp.h"
+
 #include <malloc.h>
 #include <unistd.h>
 
@@ -112,12 +114,22 @@ static void note_last_run(const cb_door *door, const cb_error *failure)
     }
 }
 
+/* A full disk is met anywhere; the message says where. */
+static void advise(cb_error *err)
+{
+    if (err->code == CB_NO_SPACE)
+        cb_hint(err, strstr(err->message, cb_temp_prefix) != NULL
+                         ? "Set TMPDIR to a folder with more room."
+                         : "Free some space there, or name another place.");
+}
+
 /* In the form that was asked for, and in words for whoever reads the log. */
-static void report(const cb_error *err, bool json)
+static void report(cb_error *err, bool json)
 {
     CB_CLEANUP(cb_buf_free) cb_buf text = {0};
     cb_error second = {0};
 
+    advise(err);
     if (json && cb_json_error(err, &text, &second) == CB_OK)
         cb_ignore(cb_output_result(cb_buf_bytes(&text), &second)); /* there is no third way */
     cb_output_error(err);

@@ -278,7 +278,7 @@ def test_indexes_of_ones_own(cb, make_lake):
     lake.same(lake.before())
 
 
-def test_no_backup_no_migration(cb, make_lake, tmp_path):
+def test_no_backup_no_migration(cb, make_lake, faults, tmp_path):
     lake = make_lake("sqlite", version="1.5.0", rich=False)
     in_the_way = tmp_path / "a file"
     in_the_way.write_text("x")
@@ -287,6 +287,14 @@ def test_no_backup_no_migration(cb, make_lake, tmp_path):
         assert result.code not in (DONE, MIGRATION_NEEDED)
         assert "not migrated" in result.err
         assert version_in(lake) == "0.4"
+    places = {"TMPDIR": tmp_path / "temporary", "CANVASBACK_DUMP_DIR": tmp_path / "dumps"}
+    for place in places.values():
+        place.mkdir()
+    for full in places.values():
+        env = {**places, **faults.env(1, "ENOSPC", sticky=1, path=str(full))}
+        error = cb("lake", "migrate", lake.address, "--name", "lake", env=env, code=FAILED).error
+        assert error["code"] == "no-space" and str(full) in error["message"] and error["hint"], error
+        assert version_in(lake) == "0.4" and not any(list(place.iterdir()) for place in places.values())
     lake.same(lake.before())
 
 
