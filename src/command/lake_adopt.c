@@ -88,14 +88,15 @@ static cb_code refuse_needless(adopting *a, const char *url, const char *why, cb
     return code;
 }
 
-static cb_code note_adopted(adopting *a, const cb_adopt_file *file, cb_error *err)
+static cb_code note_adopted(adopting *a, const char *table, uint64_t files, uint64_t rows,
+                            cb_error *err)
 {
     owned_adopt *owned = a->owned;
     cb_lake_adopted *row = NULL;
     cb_code code = CB_OK;
 
     for (size_t i = 0; i < owned->public.table_count; i++)
-        if (strcmp(owned->tables[i].table, file->place->name) == 0)
+        if (strcmp(owned->tables[i].table, table) == 0)
             row = &owned->tables[i];
     if (row == NULL) {
         if (owned->public.table_count == owned->table_capacity)
@@ -105,13 +106,13 @@ static cb_code note_adopted(adopting *a, const cb_adopt_file *file, cb_error *er
         owned->public.tables = owned->tables;
         row = &owned->tables[owned->public.table_count];
         *row = (cb_lake_adopted){0};
-        code = cb_arena_text(&owned->arena, file->place->name, &row->table, err);
+        code = cb_arena_text(&owned->arena, table, &row->table, err);
         if (code != CB_OK)
             return code;
         owned->public.table_count++;
     }
-    row->files++;
-    row->rows += file->parquet.rows;
+    row->files += files;
+    row->rows += rows;
     return CB_OK;
 }
 
@@ -481,7 +482,7 @@ static cb_code weigh(adopting *a, cb_lake_db *db, const cb_lake_schema *schema,
         cb_event_text(a->ctx, CB_EVENT_WARNING, "%s: %s", entry->url, risk);
     if (!a->request->dry_run)
         code = cb_adoption_add(&a->adoption, db, schema, &file, err);
-    return code == CB_OK ? note_adopted(a, &file, err) : code;
+    return code == CB_OK ? note_adopted(a, file.place->name, 1, file.parquet.rows, err) : code;
 }
 
 static cb_code judge(adopting *a, cb_lake_db *db, const cb_lake_schema *schema,
@@ -548,14 +549,51 @@ static cb_code adopt(void *arg, cb_lake_db *db, const cb_lake_schema *schema, bo
     return code;
 }
 
+/* schema, table, files, rows */
+static cb_code note_undone(void *arg, const cb_lake_cell *cells, size_t count, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf name = {0};
+    uint64_t files = 0;
+    uint64_t rows = 0;
+    cb_code code;
+
+    (void)count;
+    for (size_t i = 0; i < 4; i++)
+        if (cells[i].text == NULL)
+            return CB_OK; /* a file of no table: nothing to tell of it */
+    code = cb_lake_quote_name(&name, cells[0].text, err);
+    if (code == CB_OK)
+        code = cb_buf_u8(&name, '.', err);
+    if (code == CB_OK)
+        code = cb_lake_quote_name(&name, cells[1].text, err);
+    if (code == CB_OK)
+        code = cb_buf_u8(&name, 0, err);
+    if (code == CB_OK)
+        code = cb_parse_u64(cells[2].text, &files, err);
+    if (code == CB_OK)
+        code = cb_parse_u64(cells[3].text, &rows, err);
+    return code == CB_OK ? note_adopted(arg, (const char *)name.data, files, rows, err) : code;
+}
+
+/* What the newest snapshot has added is told first; that it is an adoption, undoing finds out. */
 static cb_code undo(void *arg, cb_lake_db *db, const cb_lake_schema *schema, bool *keep,
                     cb_error *err)
 {
     adopting *a = arg;
     uint64_t files;
+    cb_code code;
 
-    *keep = true;
-    return cb_adoption_undo(db, schema, &a->owned->public.snapshot, &files, err);
+    *keep = !a->request->dry_run;
+    code = cb_lake_db_query(db,
+                            "SELECT s.schema_name, t.table_name, count(*), "
+                            "CAST(sum(d.record_count) AS BIGINT) FROM {data_file} d JOIN {table} t "
+                            "ON t.table_id = d.table_id AND t.end_snapshot IS NULL JOIN {schema} s "
+                            "ON s.schema_id = t.schema_id AND s.end_snapshot IS NULL WHERE "
+                            "d.begin_snapshot = (SELECT max(snapshot_id) FROM {snapshot}) GROUP BY "
+                            "s.schema_name, t.table_name ORDER BY s.schema_name, t.table_name",
+                            note_undone, a, err);
+    return code == CB_OK ? cb_adoption_undo(db, schema, &a->owned->public.snapshot, &files, err)
+                         : code;
 }
 
 static cb_code run(adopting *a, cb_error *err)

@@ -61,7 +61,10 @@ def test_rows_come_back_once(cb, make_lake, kind, data):
     assert values(lake, "SELECT count(*), sum(i), count(s) FROM t") == before
     cb("check", lake.address, *lake.options, env=lake.env)
 
-    adopt(cb, lake, "--undo")
+    adopted = values(lake, "SELECT count(*) FROM t")
+    told = adopt(cb, lake, "--undo", "--dry-run")["tables"]
+    assert values(lake, "SELECT count(*) FROM t") == adopted
+    assert told == said["tables"] == adopt(cb, lake, "--undo")["tables"]
     assert values(lake, "SELECT count(*) FROM t") == plain
     assert adopt(cb, lake, "--undo", code=FAILED)["error"]["code"] == "not-found"
     # Life goes on in both states.

@@ -158,9 +158,10 @@ cb_code cb_lake_target_list_lost(cb_lake_target *t, cb_error *err)
     if (has_list) {
         snprintf(t->lost_path, sizeof(t->lost_path), "%s", l.path);
         cb_event_text(t->ctx, CB_EVENT_INFO,
-                      "%llu files of the lake that is replaced will not be named any more; they "
-                      "are listed in '%s'",
-                      (unsigned long long)t->lost_count, t->lost_path);
+                      "%llu file%s of the lake that is replaced will not be named any more, as "
+                      "listed in '%s'",
+                      (unsigned long long)t->lost_count, t->lost_count == 1 ? "" : "s",
+                      t->lost_path);
         return CB_OK;
     }
     t->lost_count = 0;
