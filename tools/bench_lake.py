@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """How long a backup of a DuckLake takes, how much memory, and how both grow with the lake.
 
-    tools/bench_lake.py [--files 50000,200000] [--kinds sqlite,duckdb,postgres] [--data copy]
-                        [--snapshots 10000] [--rows ROWS,...] [--steps "first backup;restore"]
+    ./run bench --lake [--files 50000,200000] [--kinds sqlite,duckdb,postgres] [--data copy]
+                       [--snapshots 10000] [--rows ROWS,...] [--steps "first backup;restore"]
 
 A lake is made for each kind of catalog: DuckLake makes it, with one small file; the rows of the
 others are written to the catalog's tables directly, and each is a small file of its own. For each
