@@ -377,6 +377,7 @@ typedef struct cb_lake_status_result {
     uint64_t snapshots, tables, data_files, delete_files, scheduled_files;
     uint64_t data_bytes, delete_bytes, inlined_rows, inlined_deletes;
     const char *newest_backup; /* NAME@LABEL; NULL: none, or no repository */
+    const char *backup_data;   /* how it keeps the files: "copy", "reference", "replica"; NULL */
     int64_t backup_point_us, backup_snapshot;
     uint64_t missing_snapshots, missing_files, missing_bytes; /* what that backup lacks */
     const char *const
@@ -649,6 +650,7 @@ typedef struct cb_sync_request {
     const char *to_key_file;
     bool no_create;
     bool dry_run;
+    bool allow_keys; /* copy backups of encrypted lakes, which hold keys, into the open, too */
 } cb_sync_request;
 
 typedef struct cb_sync_entry {

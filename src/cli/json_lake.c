@@ -39,6 +39,7 @@ cb_code cb_json_lake_status(const cb_lake_status_result *result, cb_buf *out, cb
     cb_set_number(&self, "inlined_rows", result->inlined_rows);
     cb_set_number(&self, "inlined_deletes", result->inlined_deletes);
     cb_set_text(&self, "newest_backup", result->newest_backup);
+    cb_set_text(&self, "backup_data", result->backup_data);
     cb_set_time(&self, "backup_point", result->backup_point_us);
     set_snapshot(&self, "backup_snapshot", result->backup_snapshot, result->newest_backup != NULL);
     cb_set_number(&self, "missing_snapshots", result->missing_snapshots);

@@ -133,10 +133,16 @@ void cb_output_message(const char *format, ...)
     (void)write_all(STDERR_FILENO, view.data, view.size);
 }
 
+/* A message is one line: a name with a line feed in it must not look like a message of its own. */
 void cb_output_error(const cb_error *err)
 {
-    const char *message = err->message[0] ? err->message : cb_code_name(err->code);
+    char message[CB_MESSAGE_MAX];
 
+    snprintf(message, sizeof(message), "%s",
+             err->message[0] ? err->message : cb_code_name(err->code));
+    for (char *at = message; *at; at++)
+        if (*at == '\n')
+            *at = '?';
     if (err->hint[0])
         cb_output_message("canvasback: %s\nhint: %s\n", message, err->hint);
     else

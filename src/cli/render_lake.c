@@ -89,6 +89,8 @@ static cb_code status_backup(const cb_lake_status_result *result, int64_t now_us
         code = cb_buf_format(out, err, "%-18s %s old, at snapshot %lld\n", "",
                              cb_format_age(result->backup_point_us, now_us, age),
                              (long long)result->backup_snapshot);
+    if (code == CB_OK && result->backup_data != NULL && strcmp(result->backup_data, "copy") != 0)
+        code = cb_buf_format(out, err, "%-18s refers to its files (%s)\n", "", result->backup_data);
     if (code != CB_OK)
         return code;
     if (result->missing_snapshots == 0 && result->missing_files == 0)

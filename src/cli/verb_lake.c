@@ -310,7 +310,11 @@ static cb_code check_words(const cb_door *door, const lake_verb *verb, const cb_
                 line->operands[verb->max + 1]);
     else
         return CB_OK;
-    cb_hint(err, "Usage: canvasback lake %s %s", name, help->operands);
+    if (cb_is_cut_address(line->operands, line->operand_count))
+        cb_hint(err, "An address with blanks in it stands in quotes: "
+                     "'ducklake:postgres:dbname=lake host=db1'.");
+    else
+        cb_hint(err, "Usage: canvasback lake %s %s", name, help->operands);
     return err->code;
 }
 

@@ -219,6 +219,7 @@ static cb_code sync_repositories(cb_door *door, cb_error *err)
         .to_key_file = door->config->values[CB_OPT_TO_KEY_FILE].text,
         .no_create = cb_config_flag(door->config, CB_OPT_NO_CREATE),
         .dry_run = cb_config_flag(door->config, CB_OPT_DRY_RUN),
+        .allow_keys = cb_config_flag(door->config, CB_OPT_ALLOW_UNENCRYPTED_KEYS),
     };
     cb_code code;
 
@@ -255,10 +256,15 @@ static cb_code refuse_strays(const cb_config *config, int about, cb_error *err)
         int about;
         const char *where;
     } belongs[] = {
-        {CB_OPT_WRITE_ONLY, ABOUT_KEY, "key add"}, {CB_OPT_LABEL, ABOUT_KEY, "key add"},
-        {CB_OPT_OUTPUT, ABOUT_KEY, "key add"},     {CB_OPT_NEW_PASSPHRASE_FILE, ABOUT_KEY, "key"},
-        {CB_OPT_DRY_RUN, ABOUT_SYNC, "sync"},      {CB_OPT_NO_CREATE, ABOUT_SYNC, "sync"},
-        {CB_OPT_TO_KEY_FILE, ABOUT_SYNC, "sync"},  {CB_OPT_TO_PASSPHRASE_FILE, ABOUT_SYNC, "sync"},
+        {CB_OPT_WRITE_ONLY, ABOUT_KEY, "key add"},
+        {CB_OPT_LABEL, ABOUT_KEY, "key add"},
+        {CB_OPT_OUTPUT, ABOUT_KEY, "key add"},
+        {CB_OPT_NEW_PASSPHRASE_FILE, ABOUT_KEY, "key"},
+        {CB_OPT_DRY_RUN, ABOUT_SYNC, "sync"},
+        {CB_OPT_NO_CREATE, ABOUT_SYNC, "sync"},
+        {CB_OPT_TO_KEY_FILE, ABOUT_SYNC, "sync"},
+        {CB_OPT_TO_PASSPHRASE_FILE, ABOUT_SYNC, "sync"},
+        {CB_OPT_ALLOW_UNENCRYPTED_KEYS, ABOUT_SYNC, "sync"},
     };
 
     for (size_t i = 0; i < CB_LENGTH(belongs); i++)

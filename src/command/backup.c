@@ -7,7 +7,7 @@
  * There may be several repositories: the source is frozen and read once, each place has its own
  * parent, session and commit, and one that fails is left behind while the others go on.
  */
-#include "command/command_internal.h"
+#include "command/lake_internal.h"
 
 #include "base/file.h"
 #include "base/process.h"
@@ -17,6 +17,9 @@
 
 /* Every seventh backup of a name hashes all it reads instead of believing fingerprints. */
 enum { REHASH_EVERY = 7 };
+
+/* How far a lake looks back for a backup that keeps its files in the same way. */
+enum { PARENTS_LOOKED_AT = 16 };
 
 /* Compression that saves more than this is not counted upon. */
 enum { LEAST_RATIO = 10 };
@@ -223,6 +226,51 @@ static void close_session(place *p)
 
 /* ---- a session in each place ------------------------------------------------------------- */
 
+/* Does it keep a lake's files in the way that is asked for now? Of anything else there is one way.
+ */
+static bool is_alike(const backup *b, const cb_manifest *manifest)
+{
+    const char *mode = b->request->lake.data == CB_LAKE_DATA_COPY ? "copy" : NULL;
+
+    if (b->request->lake.data == CB_LAKE_DATA_REFERENCE)
+        mode = "reference";
+    else if (b->request->lake.data == CB_LAKE_DATA_REPLICA)
+        mode = "replica";
+    for (size_t i = 0; i < manifest->fact_count; i++)
+        if (strcmp(manifest->facts[i].key, CB_LAKE_FACT_MODE) == 0)
+            return mode == NULL || strcmp(manifest->facts[i].value, mode) == 0;
+    return true;
+}
+
+/* A backup that only refers to a lake's files saves a copy nothing, and a copy does not tell
+   whether they are what they were: the newest of the same kind among the last few is the better
+   parent. */
+static cb_code prefer_like(backup *b, place *p, const cb_manifest_ref *newest, cb_error *err)
+{
+    cb_manifest_ref ref = *newest;
+
+    if (strcmp(b->engine->kind, cb_ducklake_engine.kind) != 0 || is_alike(b, p->parent))
+        return CB_OK;
+    for (unsigned i = 0; i < PARENTS_LOOKED_AT; i++) {
+        CB_CLEANUP(cb_manifest_cleanup) cb_manifest *older = NULL;
+        cb_code code = cb_session_parent_below(p->session, ref.number, &ref, &older, err);
+
+        if (code == CB_CORRUPT || code == CB_NOT_FOUND) {
+            cb_error_clear(err);
+            continue;
+        }
+        if (code != CB_OK || older == NULL)
+            return code;
+        if (strcmp(older->kind, b->engine->kind) != 0 || !is_alike(b, older))
+            continue;
+        cb_manifest_free(p->parent);
+        p->parent = older;
+        older = NULL;
+        return CB_OK;
+    }
+    return CB_OK;
+}
+
 /* The newest backup of the name, as a parent; NULL when there is none that can be one. */
 static cb_code load_parent(backup *b, place *p, cb_error *err)
 {
@@ -243,7 +291,7 @@ static cb_code load_parent(backup *b, place *p, cb_error *err)
         cb_manifest_free(p->parent);
         p->parent = NULL;
     }
-    return code;
+    return code == CB_OK && p->parent != NULL ? prefer_like(b, p, &ref, err) : code;
 }
 
 static cb_code open_session(backup *b, place *p, void *arg, cb_error *err)

@@ -17,9 +17,13 @@ static void read_facts(const cb_manifest *manifest, cb_lake_backups *out)
     out->point_us = manifest->point_us;
     out->damaged = manifest->damaged;
     out->snapshot = -1;
-    for (size_t i = 0; i < manifest->fact_count; i++)
+    snprintf(out->data, sizeof(out->data), "copy");
+    for (size_t i = 0; i < manifest->fact_count; i++) {
         if (strcmp(manifest->facts[i].key, CB_LAKE_FACT_SNAPSHOT) == 0)
             cb_ignore(cb_parse_i64(manifest->facts[i].value, &out->snapshot, &ignored));
+        else if (strcmp(manifest->facts[i].key, CB_LAKE_FACT_MODE) == 0)
+            snprintf(out->data, sizeof(out->data), "%s", manifest->facts[i].value);
+    }
 }
 
 /* From the newest to older ones; what was expired since the listing is passed over. */

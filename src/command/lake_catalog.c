@@ -40,6 +40,10 @@ static cb_code take_field(const cb_field *field, cb_arena *arena, cb_lake_kept *
         return cb_field_text(field, arena, &out->replica, err);
     case CB_LAKE_STATE_SNAPSHOT:
         return cb_field_i64(field, &out->snapshot, err);
+    case CB_LAKE_STATE_ENCRYPTED:
+        code = cb_field_u64(field, &number, err);
+        out->is_encrypted = number != 0;
+        return code;
     default: /* of no interest here, or of a later release */
         return CB_OK;
     }

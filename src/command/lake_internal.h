@@ -19,6 +19,7 @@ typedef struct cb_lake_backups {
     char newest[128];    /* NAME@LABEL; "" none */
     int64_t point_us, snapshot /* newest that it holds; -1 unknown */, verified_us;
     uint64_t damaged;
+    char data[16]; /* how it keeps the files: "copy", "reference", "replica" */
     int64_t distance_us;          /* the longest time without one, among the newest and until now */
     char identity[65];            /* of the lake that the name is bound to; "" unknown */
     char trouble[CB_MESSAGE_MAX]; /* why the repository could not be looked into; "" */
@@ -37,6 +38,7 @@ typedef struct cb_lake_kept {
     const char *schema, *data_path, *version;
     const char *replica; /* NULL: none */
     int64_t snapshot;
+    bool is_encrypted; /* the catalog holds keys */
 } cb_lake_kept;
 /* Errors: CB_UNSUPPORTED when it is no backup of a lake. */
 CB_MUST_USE cb_code cb_lake_kept_read(const cb_manifest *manifest, cb_arena *arena,
@@ -53,12 +55,32 @@ CB_MUST_USE cb_code cb_lake_read_back(cb_ctx *ctx, cb_repo *repo, const cb_manif
 
 /*
  * Read the catalog of a lake's backup back, and compare what it names with what the backup has, and
- * what that only refers to with what lies there. Findings go to `report`; then *is_good is false.
+ * what that only refers to with what lies there. `hint`: an address with settings for the bucket of
+ * such files, NULL none. Findings go to `report`; then *is_good is false.
  * Memory: bounded; disk: a copy of the catalog and a ledger in a scratch folder.
  */
 CB_MUST_USE cb_code cb_lake_verify(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *ref,
-                                   const cb_manifest *manifest, cb_audit_report *report,
-                                   bool *is_good, cb_error *err);
+                                   const cb_manifest *manifest, const char *hint,
+                                   cb_audit_report *report, bool *is_good, cb_error *err);
+
+/* ---- lake_places.c ------------------------------------------------------------------------ */
+
+/*
+ * The files that a backup refers to, and whether they are still where it saw them: in their place
+ * or in the replica, by one listing; of the right size, and with the same mark of their content, or
+ * for local files the same SHA-256. One that is not counts as there while its store has the
+ * version. `folder`: for scratch files; `kept` and `hint` (see cb_lake_verify) are borrowed.
+ */
+typedef struct cb_lake_places cb_lake_places;
+CB_MUST_USE cb_code cb_lake_places_open(cb_ctx *ctx, const char *folder, const cb_lake_kept *kept,
+                                        const char *hint, cb_lake_places **out, cb_error *err);
+void cb_lake_places_cleanup(cb_lake_places **places);
+CB_MUST_USE cb_code cb_lake_places_add(cb_lake_places *places, const char *item,
+                                       const cb_lake_attrs *attrs, cb_error *err);
+typedef cb_code cb_lake_amiss(void *arg, const char *item, const char *reason, cb_error *err);
+/* `visit` is called for each that is nowhere, by one thread at a time. */
+CB_MUST_USE cb_code cb_lake_places_check(cb_lake_places *places, cb_lake_amiss *visit, void *arg,
+                                         cb_error *err);
 
 /* ---- lake_lists.c ------------------------------------------------------------------------- */
 

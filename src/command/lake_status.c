@@ -225,6 +225,8 @@ static cb_code fill(looking *l, cb_error *err)
         code = cb_arena_text(&l->owned->arena, l->address->schema, &r->metadata_schema, err);
     if (code == CB_OK && is_ours)
         code = cb_arena_text(&l->owned->arena, l->backups->newest, &r->newest_backup, err);
+    if (code == CB_OK && is_ours)
+        code = cb_arena_text(&l->owned->arena, l->backups->data, &r->backup_data, err);
     r->catalog = cb_lake_kind_name(l->address->kind);
     r->version = info->version;
     r->created_by = info->created_by;

@@ -8,7 +8,6 @@
 #include "command/lake_internal.h"
 
 #include "base/text.h"
-#include "codec/field.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,44 +18,9 @@ typedef struct comparing {
     const cb_manifest_ref *ref;
     cb_lake_kept kept;
     cb_ledger *ledger;
-    uint64_t references;
+    cb_lake_places *places; /* of files that the backup only refers to */
     bool is_good;
 } comparing;
-
-typedef struct attrs {
-    uint64_t size;
-    bool has_size, is_reference, is_damaged;
-} attrs;
-
-static cb_code read_attrs(const cb_item *item, attrs *out, cb_error *err)
-{
-    cb_field_reader reader = {item->attrs};
-    cb_field field;
-    bool more = true;
-    cb_code code = CB_OK;
-
-    *out = (attrs){0};
-    while (code == CB_OK && more) {
-        uint64_t value = 0;
-
-        code = cb_field_next(&reader, &field, &more, err);
-        if (code != CB_OK || !more)
-            break;
-        if (field.tag != CB_LAKE_ATTR_SIZE && field.tag != CB_LAKE_ATTR_REFERENCE &&
-            field.tag != CB_LAKE_ATTR_DAMAGED)
-            continue;
-        code = cb_field_u64(&field, &value, err);
-        if (field.tag == CB_LAKE_ATTR_SIZE) {
-            out->size = value;
-            out->has_size = true;
-        } else if (field.tag == CB_LAKE_ATTR_REFERENCE) {
-            out->is_reference = value != 0;
-        } else {
-            out->is_damaged = value != 0;
-        }
-    }
-    return code;
-}
 
 static cb_code note(comparing *c, const char *item, cb_error *err, const char *format, ...)
     CB_PRINTF(4, 5);
@@ -77,8 +41,8 @@ static cb_code note(comparing *c, const char *item, cb_error *err, const char *f
 static cb_code keep_item(comparing *c, const cb_item *item, cb_error *err)
 {
     CB_CLEANUP(cb_buf_free) cb_buf url = {0};
-    attrs a;
-    cb_code code = read_attrs(item, &a, err);
+    cb_lake_attrs a;
+    cb_code code = cb_lake_attrs_read(item->attrs, &a, err);
 
     if (code == CB_OK)
         code = cb_lake_url_of(c->kept.data_path, item->path, &url, err);
@@ -88,16 +52,15 @@ static cb_code keep_item(comparing *c, const cb_item *item, cb_error *err)
         cb_ledger_entry entry = {
             .url = (const char *)url.data,
             .item = item->path,
-            .id = a.is_reference,
             .size_bytes = a.is_damaged     ? -1
                           : a.is_reference ? (int64_t)a.size
                                            : (int64_t)item->size_bytes,
-            .checksum = "",
         };
 
-        c->references += a.is_reference;
         code = cb_ledger_add(c->ledger, CB_LEDGER_KEPT, &entry, err);
     }
+    if (code == CB_OK && a.is_reference && !a.is_damaged)
+        code = cb_lake_places_add(c->places, item->path, &a, err);
     return code;
 }
 
@@ -134,51 +97,23 @@ static cb_code compare_pair(void *arg, const cb_ledger_entry *named, const cb_le
     return CB_OK;
 }
 
-static cb_code compare_reference(void *arg, const cb_ledger_entry *kept,
-                                 const cb_ledger_entry *found, cb_error *err)
+static cb_code note_place(void *arg, const char *item, const char *reason, cb_error *err)
 {
-    comparing *c = arg;
-
-    if (kept == NULL || kept->id == 0)
-        return CB_OK;
-    if (found == NULL)
-        return note(c, kept->item, err, "the backup only refers to it, and it is not in its place");
-    if (kept->size_bytes >= 0 && found->size_bytes != kept->size_bytes)
-        return note(c, kept->item, err,
-                    "the backup only refers to it, and it has %lld bytes now instead of %lld",
-                    (long long)found->size_bytes, (long long)kept->size_bytes);
-    return CB_OK;
+    return note(arg, item, err, "%s", reason);
 }
 
 /* A place that cannot be looked at says nothing about its files. */
-static cb_code compare_references(comparing *c, cb_error *err)
+static cb_code compare_places(comparing *c, cb_error *err)
 {
-    CB_CLEANUP(cb_lake_files_cleanup) cb_lake_files *files = NULL;
-    const char *place = c->kept.replica != NULL ? c->kept.replica : c->kept.data_path;
-    cb_code code;
+    cb_code code = cb_lake_places_check(c->places, note_place, c, err);
 
-    if (c->references == 0)
-        return CB_OK;
-    if (c->kept.replica !=
-        NULL) { /* it was compared when the backup was taken; restore does again */
-        cb_event_text(c->ctx, CB_EVENT_INFO,
-                      "%s@%s: %llu files are in '%s', which is not looked at", c->ref->name,
-                      c->ref->label, (unsigned long long)c->references, place);
-        return CB_OK;
-    }
-    code = cb_lake_files_open(c->ctx, NULL, &files, err);
-    if (code == CB_OK)
-        code = cb_lake_files_list(files, place, place, c->ledger, CB_LEDGER_FOUND, err);
-    if (code != CB_OK && code != CB_CANCELLED && code != CB_NO_MEMORY && code != CB_NO_SPACE) {
-        cb_event_text(c->ctx, CB_EVENT_WARNING,
-                      "%s@%s: the %llu files that it refers to were not looked at: %s",
-                      c->ref->name, c->ref->label, (unsigned long long)c->references, err->message);
-        cb_error_clear(err);
-        return CB_OK;
-    }
-    return code == CB_OK ? cb_ledger_compare(c->ledger, CB_LEDGER_KEPT, CB_LEDGER_FOUND,
-                                             compare_reference, c, err)
-                         : code;
+    if (code == CB_OK || code == CB_CANCELLED || code == CB_NO_MEMORY || code == CB_NO_SPACE)
+        return code;
+    cb_event_text(c->ctx, CB_EVENT_WARNING,
+                  "%s@%s: the files that it refers to were not looked at: %s", c->ref->name,
+                  c->ref->label, err->message);
+    cb_error_clear(err);
+    return CB_OK;
 }
 
 static cb_code name_files(comparing *c, const char *folder, cb_error *err)
@@ -217,15 +152,16 @@ static cb_code compare(comparing *c, cb_repo *repo, const cb_manifest *manifest,
         code = keep_items(c, repo, manifest, err);
     if (code == CB_OK)
         code = cb_ledger_compare(c->ledger, CB_LEDGER_NAMED, CB_LEDGER_KEPT, compare_pair, c, err);
-    return code == CB_OK ? compare_references(c, err) : code;
+    return code == CB_OK ? compare_places(c, err) : code;
 }
 
 cb_code cb_lake_verify(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *ref,
-                       const cb_manifest *manifest, cb_audit_report *report, bool *is_good,
-                       cb_error *err)
+                       const cb_manifest *manifest, const char *hint, cb_audit_report *report,
+                       bool *is_good, cb_error *err)
 {
     CB_CLEANUP(cb_scratch_free) cb_scratch scratch = {0};
     CB_CLEANUP(cb_ledger_cleanup) cb_ledger *ledger = NULL;
+    CB_CLEANUP(cb_lake_places_cleanup) cb_lake_places *places = NULL;
     CB_CLEANUP(cb_arena_free) cb_arena arena = {0};
     comparing c = {.ctx = ctx, .report = report, .ref = ref, .is_good = true};
     cb_code code = cb_lake_kept_read(manifest, &arena, &c.kept, err);
@@ -237,6 +173,9 @@ cb_code cb_lake_verify(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *ref,
     if (code == CB_OK)
         code = cb_ledger_open(ctx, scratch.path, &ledger, err);
     c.ledger = ledger;
+    if (code == CB_OK)
+        code = cb_lake_places_open(ctx, scratch.path, &c.kept, hint, &places, err);
+    c.places = places;
     if (code == CB_OK)
         code = compare(&c, repo, manifest, scratch.path, err);
     if (code == CB_CORRUPT) {

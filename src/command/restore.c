@@ -68,6 +68,8 @@ static cb_code note_lake(cb_target *target, cb_lake_options *lake, owned_restore
     code = cb_arena_text(&result->arena, report.lost_list, &result->public.orphan_list, err);
     if (code == CB_OK)
         code = cb_arena_text(&result->arena, report.metadata_schema, &lake->metadata_schema, err);
+    if (code == CB_OK)
+        code = cb_arena_text(&result->arena, report.data_path, &lake->data_path, err);
     return code;
 }
 

@@ -11,7 +11,7 @@
  * and the microseconds at which it began and which it stands for. So a backup that was written to
  * both in one pass counts as copied, and to copy there and back copies nothing twice.
  */
-#include "command/command_internal.h"
+#include "command/lake_internal.h"
 
 #include "base/array.h"
 #include "base/text.h"
@@ -364,6 +364,33 @@ static cb_code copy_in_session(sync *s, cb_session *session, const cb_manifest_r
     return code == CB_OK ? commit(s, session, ref, manifest, err) : code;
 }
 
+/* As a backup is refused: keys to data that is encrypted elsewhere are not to lie in the open. */
+static cb_code refuse_keys(const sync *s, const cb_manifest_ref *ref, const cb_manifest *manifest,
+                           cb_error *err)
+{
+    CB_CLEANUP(cb_arena_free) cb_arena arena = {0};
+    cb_lake_kept kept;
+    cb_code code = CB_OK;
+
+    if (s->request->allow_keys || s->to == NULL || cb_repo_facts_of(s->to)->encrypted ||
+        strcmp(manifest->kind, cb_ducklake_engine.kind) != 0)
+        return CB_OK;
+    code = cb_lake_kept_read(manifest, &arena, &kept, err);
+    if (code == CB_CORRUPT || code == CB_UNSUPPORTED) { /* who cannot read it cannot tell */
+        cb_error_clear(err);
+        return CB_OK;
+    }
+    if (code != CB_OK || !kept.is_encrypted)
+        return code;
+    cb_fail(err, CB_DENIED,
+            "%s@%s is of an encrypted lake, its catalog holds the keys, and the repository at '%s' "
+            "is not encrypted",
+            ref->name, ref->label, s->request->to);
+    cb_hint(err, "Copy it to a repository made with a passphrase (canvasback init --encrypt), or "
+                 "give --allow-unencrypted-keys.");
+    return err->code;
+}
+
 static cb_code copy_one(sync *s, const cb_manifest_ref *ref, const cb_manifest *manifest,
                         cb_error *err)
 {
@@ -424,6 +451,9 @@ static cb_code visit(sync *s, const cb_manifest_ref *ref, cb_error *err)
         s->result->public.present++;
         return note(s, ref, found->label, false, err);
     }
+    code = refuse_keys(s, ref, manifest, err);
+    if (code != CB_OK)
+        return code;
     if (s->request->dry_run) {
         s->result->public.copied++;
         return note(s, ref, NULL, false, err);

@@ -10,6 +10,7 @@
 #include "base/array.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "source/ducklake/bucket.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +59,7 @@ static cb_code note_table(void *arg, const char *table, uint64_t rows, cb_error 
 typedef struct scratch_place {
     char path[CB_PATH_MAX];
     char data_path[CB_PATH_MAX];
+    const char *hint; /* an address with settings for the bucket of the files; NULL none */
     cb_lake_options lake;
     bool is_lake;
 } scratch_place;
@@ -68,6 +70,34 @@ static const char *fact_of(const cb_manifest *manifest, const char *key)
         if (strcmp(manifest->facts[i].key, key) == 0)
             return manifest->facts[i].value;
     return "";
+}
+
+/* Files that the backup refers to: the replica; or the path in the catalog, with the settings that
+   were given for its bucket. */
+static cb_code choose_data_path(const cb_manifest *manifest, const char *given, scratch_place *out,
+                                cb_error *err)
+{
+    CB_CLEANUP(cb_arena_free) cb_arena arena = {0};
+    cb_lake_kept kept;
+    const char *place, *settings;
+    size_t size;
+    cb_code code = cb_lake_kept_read(manifest, &arena, &kept, err);
+
+    if (code != CB_OK)
+        return code;
+    place = kept.replica != NULL ? kept.replica : kept.data_path;
+    size = kept.replica != NULL ? strcspn(place, "?") : strlen(place);
+    settings = place + size;
+    if (given != NULL && strchr(given, '?') != NULL && cb_lake_bucket_is_same(place, given))
+        settings = strchr(given, '?');
+    if (snprintf(out->data_path, sizeof(out->data_path), "%.*s%s", (int)size, place, settings) >=
+        CB_PATH_MAX)
+        return cb_fail(err, CB_TOO_LARGE, "the address of the lake's files is too long");
+    out->hint = out->data_path;
+    /* The target knows its replica by itself. */
+    if (kept.replica == NULL && settings[0] != '\0')
+        out->lake.data_path = out->data_path;
+    return CB_OK;
 }
 
 static cb_code choose_place(const cb_scratch *scratch, const cb_manifest *manifest,
@@ -84,12 +114,13 @@ static cb_code choose_place(const cb_scratch *scratch, const cb_manifest *manife
     code = cb_path_join(scratch->path, name, out->path, err);
     if (code != CB_OK || !out->is_lake)
         return code;
+    out->lake.all_snapshots = asked->all_snapshots;
+    if (strcmp(fact_of(manifest, CB_LAKE_FACT_MODE), "copy") != 0 &&
+        fact_of(manifest, CB_LAKE_FACT_MODE)[0] != '\0')
+        return choose_data_path(manifest, asked->data_path, out, err);
     if (snprintf(out->data_path, sizeof(out->data_path), "%s/data/", scratch->path) >= CB_PATH_MAX)
         return cb_fail(err, CB_TOO_LARGE, "the path '%s' is too long", scratch->path);
-    if (strcmp(fact_of(manifest, CB_LAKE_FACT_MODE), "copy") == 0 ||
-        fact_of(manifest, CB_LAKE_FACT_MODE)[0] == '\0')
-        out->lake.data_path = out->data_path;
-    out->lake.all_snapshots = asked->all_snapshots;
+    out->lake.data_path = out->data_path;
     return CB_OK;
 }
 
@@ -106,8 +137,8 @@ static cb_code restore_to(cb_ctx *ctx, cb_repo *repo, const cb_engine *engine,
     CB_CLEANUP(cb_target_cleanup) cb_target *target = NULL;
     CB_CLEANUP(cb_buf_free) cb_buf address = {0};
     cb_target_options options = {
-        .quiet = true,
         .mend = true, /* a scratch copy, and the question is whether the data is there */
+        .look_only = true,
         .state = manifest->state,
         .total_bytes = manifest->source_bytes,
         .lake = place->is_lake ? &place->lake : NULL,
@@ -136,7 +167,7 @@ static cb_code open_restored(cb_ctx *ctx, const cb_engine *engine, const scratch
     cb_lake_options lake = place->lake;
     cb_code code = CB_OK;
 
-    lake.data_path = NULL; /* the restored catalog says where they are */
+    lake.data_path = place->hint;
     if (!place->is_lake)
         return engine->deep(ctx, place->path, NULL, note_table, deep, err);
     code = lake_address(place, &address, err);
@@ -179,6 +210,12 @@ static cb_code deep_all(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs,
         if (!v->audit.is_good[i]) /* damage was found already: the engine has nothing to add */
             continue;
         code = open_by_engine(ctx, repo, &refs[i], lake, v, err);
+        if (code == CB_RETRY) { /* what it refers to is not in its place: nothing to open */
+            cb_event_text(ctx, CB_EVENT_WARNING, "%s@%s was not opened: %s", refs[i].name,
+                          refs[i].label, err->message);
+            cb_error_clear(err);
+            continue;
+        }
         if (code == CB_CORRUPT) {
             char reason[CB_MESSAGE_MAX];
 
@@ -197,7 +234,7 @@ static cb_code deep_all(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs,
 
 /* What a lake's catalog names must be in its backup: the chunks alone do not tell. */
 static cb_code compare_lakes(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *refs, size_t count,
-                             owned_verify *v, cb_error *err)
+                             const char *data_path, owned_verify *v, cb_error *err)
 {
     for (size_t i = 0; i < count; i++) {
         CB_CLEANUP(cb_manifest_cleanup) cb_manifest *manifest = NULL;
@@ -211,8 +248,8 @@ static cb_code compare_lakes(cb_ctx *ctx, cb_repo *repo, const cb_manifest_ref *
             continue;
         }
         if (code == CB_OK && strcmp(manifest->kind, cb_ducklake_engine.kind) == 0)
-            code =
-                cb_lake_verify(ctx, repo, &refs[i], manifest, &v->audit, &v->audit.is_good[i], err);
+            code = cb_lake_verify(ctx, repo, &refs[i], manifest, data_path, &v->audit,
+                                  &v->audit.is_good[i], err);
         if (code != CB_OK)
             return code;
     }
@@ -336,7 +373,7 @@ static cb_code run(cb_ctx *ctx, const cb_verify_request *request, owned_verify *
     cb_event_text(ctx, CB_EVENT_PHASE, "verifying");
     code = cb_audit(ctx, repo, refs, count, CB_AUDIT_CONTENT, &share, &v->audit, err);
     if (code == CB_OK && !v->audit.is_part)
-        code = compare_lakes(ctx, repo, refs, count, v, err);
+        code = compare_lakes(ctx, repo, refs, count, request->lake.data_path, v, err);
     if (code == CB_OK && deep)
         code = deep_all(ctx, repo, refs, count, &request->lake, v, err);
     cb_command_condemn(ctx, repo, v->audit.damaged_count > 0);

@@ -236,8 +236,12 @@ static cb_code check_operands(const cb_command_line *line, cb_error *err)
                 line->operands[command->max_operands]);
     else
         return CB_OK;
-    cb_hint(err, "Usage: canvasback %s [OPTIONS]%s%s", command->name, *command->operands ? " " : "",
-            command->operands);
+    if (cb_is_cut_address(line->operands, line->operand_count))
+        cb_hint(err, "An address with blanks in it stands in quotes: "
+                     "'ducklake:postgres:dbname=lake host=db1'.");
+    else
+        cb_hint(err, "Usage: canvasback %s [OPTIONS]%s%s", command->name,
+                *command->operands ? " " : "", command->operands);
     return err->code;
 }
 

@@ -318,11 +318,13 @@ const cb_option cb_options[CB_OPT_END] = {
     },
     [CB_OPT_DATA_PATH] = {
         .name = "data-path", .type = CB_TYPE_TEXT, .flags = CB_OPTION_LINE_ONLY,
-        .commands = FOR_LIVE | CB_FOR(RESTORE), .value = "ADDRESS",
+        .commands = FOR_LIVE | CB_FOR(RESTORE) | CB_FOR(VERIFY), .value = "ADDRESS",
         .summary = "where a lake's files are, or with restore and lake repoint are to be",
         .detail = "A folder, or s3://, s3c://, gs://, az:// with bucket and prefix. Default: where "
                   "the catalog says. restore writes the files there and makes the restored catalog "
-                  "point at it.",
+                  "point at it. Settings behind '?' (endpoint, region, profile, ...) count for "
+                  "the bucket of the files, whatever the options say for the repository; with "
+                  "verify they are all that counts.",
     },
     [CB_OPT_DATA] = {
         .name = "data", .type = CB_TYPE_DATA, .commands = FOR_BACKUP, .value = "HOW",
@@ -336,10 +338,10 @@ const cb_option cb_options[CB_OPT_END] = {
     },
     [CB_OPT_ALLOW_UNENCRYPTED_KEYS] = {
         .name = "allow-unencrypted-keys", .type = CB_TYPE_FLAG,
-        .commands = FOR_BACKUP | CB_FOR(LAKE),
+        .commands = FOR_BACKUP | CB_FOR(LAKE) | CB_FOR(REPO),
         .summary = "put an encrypted lake into a repository that is not encrypted",
         .detail = "The keys of an encrypted lake stand in its catalog: who reads such a repository "
-                  "reads the lake.",
+                  "reads the lake. With repo sync: copy backups of such a lake to one, too.",
     },
     [CB_OPT_SNAPSHOT] = {
         .name = "snapshot", .type = CB_TYPE_COUNT, .flags = CB_OPTION_LINE_ONLY,

@@ -138,6 +138,14 @@ bool cb_subject_of_backup(const char *backup, char out[CB_NAME_TEXT_MAX])
     return copy_name(backup, strcspn(backup, "@"), out);
 }
 
+bool cb_is_cut_address(const char *const *words, size_t count)
+{
+    for (size_t i = 0; i + 1 < count; i++)
+        if (cb_has_prefix(words[i], "ducklake:postgres") && strchr(words[i + 1], '='))
+            return true;
+    return false;
+}
+
 /* ---- secrets ------------------------------------------------------------------------------ */
 
 bool cb_has_password(const char *address)

@@ -20,6 +20,9 @@ bool cb_subject_of_backup(const char *backup, char out[CB_NAME_TEXT_MAX]);
 /* Is it the address of a lake, "ducklake:..."? */
 bool cb_is_lake_address(const char *address);
 
+/* Was a libpq string given without the quotes around it: ducklake:postgres:dbname=lake host=db1? */
+bool cb_is_cut_address(const char *const *words, size_t count);
+
 /* Does a password stand in it: "password=..." of a libpq string, user:password@ of a URI? */
 bool cb_has_password(const char *address);
 

@@ -62,18 +62,47 @@ static cb_code not_found(const cb_hash *id, cb_error *err)
     return err->code;
 }
 
+/*
+ * Looking at the index again, for what is not where it should be. A listing that is made while
+ * another run merges objects may show neither the old ones nor the new, so only the second in a row
+ * that shows nothing new is believed.
+ */
+enum { LISTINGS_BELIEVED = 2, LISTINGS_MAX = 8 };
+
+typedef struct looking {
+    uint64_t seen;        /* loads of the index when it was last looked into */
+    unsigned same, total; /* listings without news in a row, and all */
+} looking;
+
+static bool may_look(const looking *l)
+{
+    return l->same < LISTINGS_BELIEVED && l->total < LISTINGS_MAX;
+}
+
+static cb_code look_again(cb_repo *repo, looking *l, bool *changed, cb_error *err)
+{
+    cb_code code = cb_index_refresh(repo, l->seen, changed, err);
+
+    l->total++;
+    l->same = *changed ? 0 : l->same + 1;
+    l->seen = cb_index_loads(repo);
+    return code;
+}
+
 cb_code cb_repo_locate(cb_repo *repo, const cb_hash *id, cb_location *out, cb_error *err)
 {
     copy copies[CB_COPIES_MAX];
     size_t count;
-    bool changed = false;
-    uint64_t seen = cb_index_loads(repo);
+    looking again = {.seen = cb_index_loads(repo)};
     cb_code code = find_copies(repo, id, copies, &count, err);
 
-    if (code == CB_OK && count == 0)
-        code = cb_index_refresh(repo, seen, &changed, err);
-    if (code == CB_OK && changed)
-        code = find_copies(repo, id, copies, &count, err);
+    while (code == CB_OK && count == 0 && may_look(&again)) {
+        bool changed;
+
+        code = look_again(repo, &again, &changed, err);
+        if (code == CB_OK && changed)
+            code = find_copies(repo, id, copies, &count, err);
+    }
     if (code != CB_OK)
         return code;
     if (count == 0)
@@ -235,24 +264,27 @@ static cb_code read_any(cb_repo *repo, cb_repo_worker *own, const cb_hash *id, c
 cb_code cb_repo_get(cb_repo *repo, unsigned worker, const cb_hash *id, cb_buf *into, cb_error *err)
 {
     cb_repo_worker *own = cb_repo_worker_of(repo->workers, worker);
-    cb_error first;
-    bool changed;
-    uint64_t seen = cb_index_loads(repo);
+    looking again = {.seen = cb_index_loads(repo)};
     cb_code code = cb_repo_worker_ready(own, err);
 
     if (code == CB_OK)
         code = read_any(repo, own, id, into, err);
-    if (code != CB_NOT_FOUND && code != CB_CORRUPT)
-        return code;
-    first = *err;
-    cb_error_clear(err);
-    code = cb_index_refresh(repo, seen, &changed, err);
-    if (code != CB_OK)
-        return code;
-    if (changed)
-        return read_any(repo, own, id, into, err);
-    *err = first;
-    return err->code;
+    while ((code == CB_NOT_FOUND || code == CB_CORRUPT) && may_look(&again)) {
+        cb_error last = *err;
+        bool changed;
+
+        cb_error_clear(err);
+        code = look_again(repo, &again, &changed, err);
+        if (code != CB_OK)
+            return code;
+        if (changed) {
+            code = read_any(repo, own, id, into, err);
+        } else {
+            *err = last;
+            code = last.code;
+        }
+    }
+    return code;
 }
 
 /* ---- counting --------------------------------------------------------------------------- */

@@ -280,6 +280,10 @@ CB_MUST_USE cb_code cb_session_open(cb_repo *repo, const cb_session_request *req
  */
 CB_MUST_USE cb_code cb_session_parent(cb_session *session, cb_manifest_ref *ref, cb_manifest **out,
                                       cb_error *err);
+/* The newest with a number below `number`, for who can use the newest no further: as good a parent.
+ */
+CB_MUST_USE cb_code cb_session_parent_below(cb_session *session, uint64_t number,
+                                            cb_manifest_ref *ref, cb_manifest **out, cb_error *err);
 const char *cb_session_label(const cb_session *session);
 uint64_t cb_session_number(const cb_session *session);
 

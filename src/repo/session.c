@@ -451,13 +451,19 @@ void cb_session_free(cb_session *session)
 cb_code cb_session_parent(cb_session *session, cb_manifest_ref *ref, cb_manifest **out,
                           cb_error *err)
 {
+    return cb_session_parent_below(session, UINT64_MAX, ref, out, err);
+}
+
+cb_code cb_session_parent_below(cb_session *session, uint64_t number, cb_manifest_ref *ref,
+                                cb_manifest **out, cb_error *err)
+{
     cb_code code;
 
     *out = NULL;
     if (session->repo->keys != NULL && !session->repo->keys->can_read)
         return CB_OK; /* a write-only host reads no manifest, its own neither */
     for (size_t i = session->key_count; i > 0; i--) {
-        if (session->keys[i - 1].is_tombstone)
+        if (session->keys[i - 1].is_tombstone || session->keys[i - 1].ref.number >= number)
             continue;
         *ref = session->keys[i - 1].ref;
         code = cb_manifest_load_listed(session->repo, ref, out, err);

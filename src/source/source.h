@@ -136,7 +136,8 @@ typedef struct cb_target_options {
     bool delete_extra;
     bool mend;
     bool salvage;   /* go past what is not there any more (references of a lake) */
-    bool quiet;     /* a scratch place: where things go is nobody's concern */
+    bool look_only; /* do nothing to files that are only referred to; CB_RETRY when something
+                       would have to be done first */
     bool unsynced;  /* a whole restore to a name that nobody believes: the caller syncs the files */
     cb_bytes state; /* of the manifest */
     uint64_t total_bytes;        /* for the check of free space */

@@ -265,6 +265,20 @@ static cb_code fill_from(const cb_settings *settings, cb_place *place, const sai
 
 /* ---- whole addresses ------------------------------------------------------------------------ */
 
+/* Google's keys for clients of S3 (HMAC) are told by how they begin; with such a one, its interface
+   for these clients is what is spoken. */
+static void take_google_key(cb_place *place, const said *own)
+{
+    if (place->kind != CB_PLACE_GS || !cb_has_prefix(place->access_key_id, "GOOG"))
+        return;
+    place->kind = CB_PLACE_S3;
+    if (place->endpoint[0] == '\0')
+        snprintf(place->endpoint, sizeof(place->endpoint), "https://storage.googleapis.com");
+    if (place->region[0] == '\0')
+        snprintf(place->region, sizeof(place->region), "auto");
+    place->path_style = !own->has_style || own->path_style;
+}
+
 static cb_code parse_folder(const char *address, const char *path, cb_place *out, cb_error *err)
 {
     out->kind = CB_PLACE_FOLDER;
@@ -357,6 +371,8 @@ static cb_code parse(cb_ctx *ctx, const char *address, cb_place *out, cb_error *
         code = read_settings(out, settings + 1, &own, err);
     if (code == CB_OK)
         code = fill_from(&ctx->settings, out, &own, schemes[row].is_compatible, err);
+    if (code == CB_OK)
+        take_google_key(out, &own);
     return code;
 }
 

@@ -10,6 +10,8 @@
  * Behind '?' an object store's address may carry its own settings, name=value joined by '&', values
  * percent-encoded; they win over the options: endpoint, region, access_key_id, s3_path_style (or
  * url_style=path|vhost), use_ssl, profile, account, passphrase_file. Secrets are refused there.
+ *
+ * gs:// with an access key id of Google's (GOOG...) is of kind CB_PLACE_S3, at Google's endpoint.
  */
 #ifndef CB_STORAGE_PLACE_H
 #define CB_STORAGE_PLACE_H

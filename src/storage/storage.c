@@ -22,11 +22,11 @@ static bool is_plain_char(char c)
 }
 
 /* Segments up to the last, which may be empty only if `open_end` (a prefix). */
-static bool is_key(const char *text, bool open_end, bool (*is_char)(char c))
+static bool is_key(const char *text, size_t max, bool open_end, bool (*is_char)(char c))
 {
     size_t begin = 0;
 
-    for (size_t i = 0; i <= CB_KEY_MAX; i++) {
+    for (size_t i = 0; i <= max; i++) {
         bool is_end = text[i] == '\0';
 
         if (is_end && open_end)
@@ -46,18 +46,30 @@ static bool is_key(const char *text, bool open_end, bool (*is_char)(char c))
 
 bool cb_key_is_valid(const char *key)
 {
-    return is_key(key, false, is_key_char);
+    return is_key(key, CB_KEY_MAX, false, is_key_char);
 }
 
 bool cb_key_is_plain(const char *key)
 {
-    return is_key(key, false, is_plain_char);
+    return is_key(key, CB_OBJECT_KEY_MAX, false, is_plain_char);
 }
 
-static cb_code check_key(const char *key, cb_error *err)
+static size_t key_max(const cb_store *store)
 {
-    if (!cb_key_is_plain(key))
+    return store->ops->key_max != 0 ? store->ops->key_max : CB_KEY_MAX;
+}
+
+static cb_code check_key(const cb_store *store, const char *key, cb_error *err)
+{
+    if (!is_key(key, key_max(store), false, is_plain_char))
         return cb_fail(err, CB_USAGE, "'%.64s' cannot be the key of an object", key);
+    return CB_OK;
+}
+
+static cb_code check_prefix(const cb_store *store, const char *prefix, cb_error *err)
+{
+    if (!is_key(prefix, key_max(store), true, is_plain_char))
+        return cb_fail(err, CB_INTERNAL, "'%.64s' is not the beginning of a key", prefix);
     return CB_OK;
 }
 
@@ -72,7 +84,7 @@ cb_code cb_store_get(cb_store *store, const char *key, uint64_t offset, uint64_t
                      cb_buf *into, cb_error *err)
 {
     size_t before = into->size;
-    cb_code code = check_key(key, err);
+    cb_code code = check_key(store, key, err);
 
     if (code == CB_OK)
         code = store->ops->get(store, key, offset, length, into, err);
@@ -84,7 +96,7 @@ cb_code cb_store_get(cb_store *store, const char *key, uint64_t offset, uint64_t
 cb_code cb_store_put_with(cb_store *store, const char *key, const cb_put_options *options,
                           cb_writer **out, cb_error *err)
 {
-    cb_code code = check_key(key, err);
+    cb_code code = check_key(store, key, err);
 
     *out = NULL;
     if (code != CB_OK)
@@ -139,17 +151,42 @@ cb_code cb_store_put_bytes(cb_store *store, const char *key, cb_put_mode mode, c
     return cb_store_put_bytes_with(store, key, &(cb_put_options){.mode = mode}, data, err);
 }
 
+typedef struct short_visit {
+    cb_object_visit *visit;
+    void *arg;
+} short_visit;
+
+static cb_code visit_short(void *arg, const cb_object *object, cb_error *err)
+{
+    const short_visit *to = arg;
+
+    return strnlen(object->key, CB_KEY_MAX + 1) <= CB_KEY_MAX ? to->visit(to->arg, object, err)
+                                                              : CB_OK;
+}
+
 cb_code cb_store_list(cb_store *store, const char *prefix, cb_object_visit *visit, void *arg,
                       cb_error *err)
 {
-    if (!is_key(prefix, true, is_plain_char))
-        return cb_fail(err, CB_INTERNAL, "'%.64s' is not the beginning of a key", prefix);
-    return store->ops->list(store, prefix, visit, arg, err);
+    short_visit to = {visit, arg};
+    cb_code code = check_prefix(store, prefix, err);
+
+    return code == CB_OK ? store->ops->list(store, prefix, visit_short, &to, err) : code;
+}
+
+cb_code cb_store_list_any(cb_store *store, const char *prefix, cb_object_visit *visit, void *arg,
+                          cb_error *err)
+{
+    cb_code code = check_prefix(store, prefix, err);
+
+    if (code != CB_OK)
+        return code;
+    return store->ops->list_any != NULL ? store->ops->list_any(store, prefix, visit, arg, err)
+                                        : store->ops->list(store, prefix, visit, arg, err);
 }
 
 cb_code cb_store_remove(cb_store *store, const char *key, cb_error *err)
 {
-    cb_code code = check_key(key, err);
+    cb_code code = check_key(store, key, err);
 
     if (code != CB_OK)
         return code;
@@ -161,7 +198,7 @@ cb_code cb_store_remove_many(cb_store *store, const char *const *keys, size_t co
     cb_code code = CB_OK;
 
     for (size_t i = 0; i < count && code == CB_OK; i++)
-        code = check_key(keys[i], err);
+        code = check_key(store, keys[i], err);
     if (code == CB_OK && store->ops->remove_many != NULL)
         return store->ops->remove_many(store, keys, count, err);
     for (size_t i = 0; i < count && code == CB_OK; i++)
@@ -190,7 +227,7 @@ static cb_code look_for_size(void *arg, const cb_object *object, cb_error *err)
 cb_code cb_store_size(cb_store *store, const char *key, uint64_t *out, cb_error *err)
 {
     size_search search = {key, out, false};
-    cb_code code = check_key(key, err);
+    cb_code code = check_key(store, key, err);
 
     *out = 0;
     if (code == CB_OK && store->ops->size != NULL)
@@ -205,7 +242,7 @@ cb_code cb_store_size(cb_store *store, const char *key, uint64_t *out, cb_error 
 
 cb_code cb_store_retain(cb_store *store, const char *key, int64_t until_us, cb_error *err)
 {
-    cb_code code = check_key(key, err);
+    cb_code code = check_key(store, key, err);
 
     if (code != CB_OK)
         return code;
@@ -215,7 +252,7 @@ cb_code cb_store_retain(cb_store *store, const char *key, int64_t until_us, cb_e
 
 cb_code cb_store_retained(cb_store *store, const char *key, int64_t *until_us, cb_error *err)
 {
-    cb_code code = check_key(key, err);
+    cb_code code = check_key(store, key, err);
 
     *until_us = 0;
     if (code != CB_OK || store->ops->retained == NULL)
@@ -237,7 +274,8 @@ static cb_code visit_only_version(void *arg, const cb_object *object, cb_error *
                           .id = "",
                           .size_bytes = object->size_bytes,
                           .modified_us = object->modified_us,
-                          .is_latest = true};
+                          .is_latest = true,
+                          .tag = object->tag};
 
     return to->visit(to->arg, &version, err);
 }
@@ -246,9 +284,10 @@ cb_code cb_store_versions(cb_store *store, const char *prefix, cb_version_visit 
                           cb_error *err)
 {
     version_visit to = {visit, arg};
+    cb_code code = check_prefix(store, prefix, err);
 
-    if (!is_key(prefix, true, is_plain_char))
-        return cb_fail(err, CB_INTERNAL, "'%.64s' is not the beginning of a key", prefix);
+    if (code != CB_OK)
+        return code;
     if (store->ops->versions != NULL)
         return store->ops->versions(store, prefix, visit, arg, err);
     return store->ops->list(store, prefix, visit_only_version, &to, err);
@@ -267,7 +306,7 @@ cb_code cb_store_get_version(cb_store *store, const char *key, const char *versi
 
     if (version[0] == '\0')
         return cb_store_get(store, key, offset, length, into, err);
-    code = check_key(key, err);
+    code = check_key(store, key, err);
     if (code == CB_OK)
         code = store->ops->get_version != NULL
                    ? store->ops->get_version(store, key, version, offset, length, into, err)
@@ -280,7 +319,7 @@ cb_code cb_store_get_version(cb_store *store, const char *key, const char *versi
 cb_code cb_store_version_retained(cb_store *store, const char *key, const char *version,
                                   int64_t *until_us, cb_error *err)
 {
-    cb_code code = check_key(key, err);
+    cb_code code = check_key(store, key, err);
 
     *until_us = 0;
     if (code != CB_OK || store->ops->version_retained == NULL)
@@ -290,12 +329,23 @@ cb_code cb_store_version_retained(cb_store *store, const char *key, const char *
 
 cb_code cb_store_revert(cb_store *store, const char *key, const char *version, cb_error *err)
 {
-    cb_code code = check_key(key, err);
+    cb_code code = check_key(store, key, err);
 
     if (code != CB_OK)
         return code;
     return store->ops->revert != NULL ? store->ops->revert(store, key, version, err)
                                       : no_versions(store, err);
+}
+
+cb_code cb_store_unremove(cb_store *store, const char *key, const char *marker, cb_error *err)
+{
+    cb_code code = check_key(store, key, err);
+
+    if (code != CB_OK)
+        return code;
+    return store->ops->unremove != NULL && marker[0] != '\0'
+               ? store->ops->unremove(store, key, marker, err)
+               : no_versions(store, err);
 }
 
 cb_code cb_store_remove_uploads(cb_store *store, int64_t older_than_us, uint64_t *count,

@@ -13,7 +13,10 @@
 
 #include "base/ctx.h"
 
-enum { CB_KEY_MAX = 512 };
+enum {
+    CB_KEY_MAX = 512,
+    CB_OBJECT_KEY_MAX = 1024, /* of an object in a bucket that is not a repository's: S3's limit */
+};
 
 typedef struct cb_store cb_store;
 typedef struct cb_writer cb_writer;
@@ -33,6 +36,8 @@ typedef struct cb_object {
     const char *key;     /* borrowed: valid until the visitor returns */
     uint64_t size_bytes; /* as stored: compressed and encrypted */
     int64_t modified_us; /* microseconds since 1970 UTC, by the store's clock */
+    const char *tag;     /* the store's mark of the content, as it writes it: another for other
+                            bytes; NULL or "" where a listing tells none */
 } cb_object;
 
 /* Return CB_OK to continue; any other code ends the listing and is returned by cb_store_list. */
@@ -46,6 +51,7 @@ typedef struct cb_version {
     int64_t modified_us;
     bool is_latest;
     bool is_removal; /* a delete marker: the key reads as gone */
+    const char *tag; /* as cb_object's */
 } cb_version;
 
 typedef cb_code cb_version_visit(void *arg, const cb_version *version, cb_error *err);
@@ -85,6 +91,7 @@ struct cb_store {
 };
 
 typedef struct cb_store_ops {
+    size_t key_max; /* bytes of a key that it takes; 0: CB_KEY_MAX */
     cb_code (*get)(cb_store *store, const char *key, uint64_t offset, uint64_t length, cb_buf *into,
                    cb_error *err);
     cb_code (*put)(cb_store *store, const char *key, const cb_put_options *options, cb_writer **out,
@@ -98,6 +105,8 @@ typedef struct cb_store_ops {
     void (*close)(cb_store *store);
     /* What follows may be NULL: then the plain function in front says what that means. */
     cb_code (*stranger)(cb_store *store, char out[CB_KEY_MAX + 1], cb_error *err);
+    cb_code (*list_any)(cb_store *store, const char *prefix, cb_object_visit *visit, void *arg,
+                        cb_error *err);
     cb_code (*remove_many)(cb_store *store, const char *const *keys, size_t count, cb_error *err);
     cb_code (*size)(cb_store *store, const char *key, uint64_t *out, cb_error *err);
     cb_code (*retain)(cb_store *store, const char *key, int64_t until_us, cb_error *err);
@@ -107,6 +116,7 @@ typedef struct cb_store_ops {
     cb_code (*get_version)(cb_store *store, const char *key, const char *version, uint64_t offset,
                            uint64_t length, cb_buf *into, cb_error *err);
     cb_code (*revert)(cb_store *store, const char *key, const char *version, cb_error *err);
+    cb_code (*unremove)(cb_store *store, const char *key, const char *marker, cb_error *err);
     cb_code (*version_retained)(cb_store *store, const char *key, const char *version,
                                 int64_t *until_us, cb_error *err);
     cb_code (*look)(cb_store *store, cb_store_facts *out, cb_error *err);
@@ -146,9 +156,14 @@ CB_MUST_USE cb_code cb_store_put_bytes_with(cb_store *store, const char *key,
                                             const cb_put_options *options, cb_bytes data,
                                             cb_error *err);
 
-/* Visit the objects whose key begins with `prefix`, in byte order of their keys. */
+/* Visit the objects whose key begins with `prefix`, in byte order of their keys; none with a key
+   above CB_KEY_MAX. */
 CB_MUST_USE cb_code cb_store_list(cb_store *store, const char *prefix, cb_object_visit *visit,
                                   void *arg, cb_error *err);
+
+/* The same in any order, for stores that have another; up to CB_OBJECT_KEY_MAX. */
+CB_MUST_USE cb_code cb_store_list_any(cb_store *store, const char *prefix, cb_object_visit *visit,
+                                      void *arg, cb_error *err);
 
 /* Remove `key`; CB_OK also when there was none, so that an interrupted removal can be repeated. */
 CB_MUST_USE cb_code cb_store_remove(cb_store *store, const char *key, cb_error *err);
@@ -185,6 +200,12 @@ CB_MUST_USE cb_code cb_store_version_retained(cb_store *store, const char *key, 
                                               int64_t *until_us, cb_error *err);
 CB_MUST_USE cb_code cb_store_revert(cb_store *store, const char *key, const char *version,
                                     cb_error *err);
+/*
+ * Take one delete marker away, the version `marker` of `key`: what lies under it is seen again, no
+ * byte is copied. Errors: CB_UNSUPPORTED where a removal leaves no such mark; CB_DENIED.
+ */
+CB_MUST_USE cb_code cb_store_unremove(cb_store *store, const char *key, const char *marker,
+                                      cb_error *err);
 
 /*
  * Remove what was begun as an upload before `older_than_us` (by the store's clock) and never
@@ -213,9 +234,9 @@ void cb_store_close(cb_store *store);          /* NULL is allowed */
 bool cb_key_is_valid(const char *key); /* of a repository's object */
 
 /*
- * Keys that are not a repository's (a plain file in a bucket): any bytes but NUL and control
- * characters, no empty, "." or ".." segment, at most CB_KEY_MAX. All calls take such keys; a
- * listing of a folder shows only valid ones.
+ * Keys that are not a repository's (a plain file in a bucket, a lake's data): any bytes but NUL and
+ * control characters, no empty, "." or ".." segment, at most CB_OBJECT_KEY_MAX; in a folder, at
+ * most CB_KEY_MAX. All calls take such keys; a listing of a folder shows only valid ones.
  */
 bool cb_key_is_plain(const char *key);
 

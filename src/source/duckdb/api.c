@@ -17,8 +17,9 @@
 static const char *const library_name = "libduckdb.so";
 
 static const char *const hint_without =
-    "Name one with --duckdb-library FILE. Backup, restore, verify and check need none; verify "
-    "--deep, --method attach, and a copy of a database with commits in its log do.";
+    "Name one with --duckdb-library FILE. Backup, restore, verify and check of a DuckDB file need "
+    "none; verify --deep, --method attach, a copy of a database with commits in its log, and "
+    "lakes with their catalog in a DuckDB file do.";
 
 /* The decimal number at *text, which moves behind it; -1: there is none. */
 static int64_t next_number(const char **text)

@@ -16,6 +16,7 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "source/ducklake/bucket.h"
 
 /* One row of ducklake_schema or ducklake_table; `prefix` is the path with all above it. */
 typedef struct folder {
@@ -419,6 +420,26 @@ static cb_code set_data_path(const char *base, const char *text, size_t size, cb
     return code == CB_OK ? cb_arena_text_n(arena, tidy.data, tidy.size, out, err) : code;
 }
 
+/* By hand: without settings behind '?', and in DuckDB's words, since a catalog may be told. */
+static cb_code set_remote_path(const char *given, cb_arena *arena, const char **out, cb_error *err)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf path = {0};
+    size_t scheme = cb_lake_scheme_length(given);
+    size_t size = strcspn(given, "?");
+    char name[32];
+    cb_code code;
+
+    if (scheme >= sizeof(name))
+        return cb_lake_unknown_scheme(given, err);
+    memcpy(name, given, scheme);
+    name[scheme] = '\0';
+    code = cb_buf_format(&path, err, "%s", cb_lake_duckdb_scheme(name));
+    if (code == CB_OK)
+        code = cb_buf_append(&path, given + scheme, size - scheme, err);
+    return code == CB_OK ? set_data_path("/", (const char *)path.data, path.size, arena, out, err)
+                         : code;
+}
+
 cb_code cb_lake_info_place(const cb_lake_address *home, const char *given, cb_arena *arena,
                            cb_lake_info *info, cb_error *err)
 {
@@ -430,10 +451,10 @@ cb_code cb_lake_info_place(const cb_lake_address *home, const char *given, cb_ar
     if (given == NULL)
         return set_data_path(info->relative_to, info->stored_data_path,
                              strlen(info->stored_data_path), arena, &info->data_path, err);
-    /* By hand: relative to where the hand is; '?' begins settings only behind a scheme. */
+    if (cb_lake_scheme_length(given) > 0)
+        return set_remote_path(given, arena, &info->data_path, err);
+    /* By hand: relative to where the hand is. */
     if (getcwd(here, sizeof(here)) == NULL)
         return cb_fail_errno(err, errno, "cannot tell the current folder");
-    return set_data_path(here, given,
-                         cb_lake_scheme_length(given) > 0 ? strcspn(given, "?") : strlen(given),
-                         arena, &info->data_path, err);
+    return set_data_path(here, given, strlen(given), arena, &info->data_path, err);
 }

@@ -98,8 +98,8 @@ cb_code cb_lake_deep(cb_ctx *ctx, const char *path, const cb_lake_options *lake,
         code = cb_lake_look(ctx, &address, look_at, &look, err);
     if (code == CB_OK)
         code = choose_engine(ctx, &look, &options, err);
-    if (code == CB_OK && lake != NULL)
-        options.data_path = lake->data_path;
+    if (lake != NULL)
+        options.hint = lake->data_path;
     if (code == CB_OK)
         code = cb_lake_engine_open(ctx, &address, &options, &engine, err);
     if (code == CB_OK)

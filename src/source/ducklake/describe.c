@@ -21,12 +21,91 @@ cb_code cb_lake_put_attrs(cb_lake_source *s, const cb_ledger_entry *entry, uint6
         code = cb_field_put_u64(&s->attrs, CB_LAKE_ATTR_SIZE, size, err);
     if (code == CB_OK && reference != NULL)
         code = cb_field_put_u64(&s->attrs, CB_LAKE_ATTR_REFERENCE, 1, err);
-    if (code == CB_OK && reference != NULL)
+    if (code == CB_OK && reference != NULL && reference->version[0] != '\0')
         code = cb_field_put_text(&s->attrs, CB_LAKE_ATTR_VERSION, reference->version, err);
+    if (code == CB_OK && reference != NULL && reference->has_checksum)
+        code =
+            cb_field_put_bytes(&s->attrs, CB_LAKE_ATTR_CHECKSUM,
+                               cb_bytes_of(reference->checksum, sizeof(reference->checksum)), err);
     if (code == CB_OK && reference != NULL)
         code = cb_field_put_text(&s->attrs, CB_LAKE_ATTR_URL, reference->url, err);
     if (code == CB_OK && is_damaged)
         code = cb_field_put_u64(&s->attrs, CB_LAKE_ATTR_DAMAGED, 1, err);
+    if (code == CB_OK && reference != NULL && reference->tag[0] != '\0')
+        code = cb_field_put_text(&s->attrs, CB_LAKE_ATTR_TAG, reference->tag, err);
+    if (code == CB_OK && reference != NULL && reference->has_modified)
+        code = cb_field_put_i64(&s->attrs, CB_LAKE_ATTR_MODIFIED, reference->modified_us, err);
+    return code;
+}
+
+/* A text that is too long is another writer's: it is left out, and nothing is compared with it. */
+static void read_text(const cb_field *field, char *out, size_t room)
+{
+    if (field->value.size >= room || memchr(field->value.data, 0, field->value.size) != NULL)
+        return;
+    memcpy(out, field->value.data, field->value.size);
+    out[field->value.size] = '\0';
+}
+
+static cb_code read_attr(const cb_field *field, cb_lake_attrs *out, cb_error *err)
+{
+    uint64_t value = 0;
+    cb_code code = CB_OK;
+
+    switch (field->tag) {
+    case CB_LAKE_ATTR_KIND:
+        code = cb_field_u64(field, &value, err);
+        if (code == CB_OK && value <= CB_LAKE_FILE_SCHEDULED)
+            out->kind = (cb_lake_file_kind)value;
+        break;
+    case CB_LAKE_ATTR_SIZE:
+        out->has_size = true;
+        return cb_field_u64(field, &out->size, err);
+    case CB_LAKE_ATTR_REFERENCE:
+        code = cb_field_u64(field, &value, err);
+        out->is_reference = value != 0;
+        break;
+    case CB_LAKE_ATTR_DAMAGED:
+        code = cb_field_u64(field, &value, err);
+        out->is_damaged = value != 0;
+        break;
+    case CB_LAKE_ATTR_VERSION:
+        read_text(field, out->version, sizeof(out->version));
+        break;
+    case CB_LAKE_ATTR_TAG:
+        read_text(field, out->tag, sizeof(out->tag));
+        break;
+    case CB_LAKE_ATTR_CHECKSUM:
+        out->has_checksum = field->value.size == sizeof(out->checksum);
+        if (out->has_checksum)
+            memcpy(out->checksum, field->value.data, sizeof(out->checksum));
+        break;
+    case CB_LAKE_ATTR_MODIFIED:
+        out->has_modified = true;
+        return cb_field_i64(field, &out->modified_us, err);
+    case CB_LAKE_ATTR_URL:
+        out->url = field->value;
+        break;
+    default:
+        break;
+    }
+    return code;
+}
+
+cb_code cb_lake_attrs_read(cb_bytes attrs, cb_lake_attrs *out, cb_error *err)
+{
+    cb_field_reader reader = {attrs};
+    cb_field field;
+    bool more = true;
+    cb_code code = CB_OK;
+
+    *out = (cb_lake_attrs){0};
+    while (code == CB_OK) {
+        code = cb_field_next(&reader, &field, &more, err);
+        if (code != CB_OK || !more)
+            break;
+        code = read_attr(&field, out, err);
+    }
     return code;
 }
 
@@ -58,7 +137,7 @@ static const char *mode_name(cb_lake_data mode)
     return names[mode];
 }
 
-static cb_code put_state(cb_lake_source *s, cb_error *err)
+static cb_code put_state(cb_lake_source *s, uint64_t damaged, cb_error *err)
 {
     cb_buf *into = &s->state;
     cb_code code;
@@ -79,6 +158,8 @@ static cb_code put_state(cb_lake_source *s, cb_error *err)
         code = cb_field_put_text(into, CB_LAKE_STATE_REPLICA, s->lake.replica, err);
     if (code == CB_OK && s->base.holds_keys)
         code = cb_field_put_u64(into, CB_LAKE_STATE_ENCRYPTED, 1, err);
+    if (code == CB_OK)
+        code = cb_lake_put_hashes(s, into, damaged, err);
     return code;
 }
 
@@ -135,7 +216,9 @@ static cb_code put_facts(cb_lake_source *s, cb_error *err)
 
 cb_code cb_lake_describe(cb_lake_source *s, cb_source_facts *out, cb_error *err)
 {
-    cb_code code = put_state(s, err);
+    uint64_t damaged =
+        s->damaged_files + s->torn_files + s->absent + s->altered + atomic_load(&s->misshaped);
+    cb_code code = put_state(s, damaged, err);
 
     if (code == CB_OK)
         code = put_facts(s, err);
@@ -145,7 +228,7 @@ cb_code cb_lake_describe(cb_lake_source *s, cb_source_facts *out, cb_error *err)
         .passes = s->restarts + 1,
         .confirmed = s->frozen.confirmed,
         .commits_in_log = s->frozen.commits_in_log,
-        .damaged = s->damaged_files + s->torn_files + s->absent + atomic_load(&s->misshaped),
+        .damaged = damaged,
         .state = cb_buf_bytes(&s->state),
         .facts = s->facts,
         .fact_count = s->fact_count,

@@ -30,7 +30,21 @@ typedef enum cb_lake_attr {
     CB_LAKE_ATTR_CHECKSUM = 5,  /* SHA-256 of the bytes, raw */
     CB_LAKE_ATTR_URL = 6,       /* where it was, as the catalog resolved it */
     CB_LAKE_ATTR_DAMAGED = 7,   /* 1: missing or cut in the source (--allow-damage) */
+    CB_LAKE_ATTR_TAG = 8,       /* of a reference: the store's mark of the content (storage.h) */
+    CB_LAKE_ATTR_MODIFIED = 9,  /* of a reference to a local file: microseconds since 1970 */
 } cb_lake_attr;
+
+/* Attrs of a data item, read. */
+typedef struct cb_lake_attrs {
+    cb_lake_file_kind kind;
+    uint64_t size;
+    bool has_size, is_reference, is_damaged, has_checksum, has_modified;
+    char version[CB_LAKE_VERSION_MAX], tag[CB_LAKE_TAG_MAX]; /* "" none */
+    uint8_t checksum[32];
+    int64_t modified_us;
+    cb_bytes url; /* borrowed from the record; empty: none */
+} cb_lake_attrs;
+CB_MUST_USE cb_code cb_lake_attrs_read(cb_bytes attrs, cb_lake_attrs *out, cb_error *err);
 
 /* Keys of a backup's facts, beside those that show prints for any kind. */
 #define CB_LAKE_FACT_KIND          "catalog" /* duckdb, sqlite, postgres */
@@ -56,6 +70,10 @@ typedef enum cb_lake_state {
     CB_LAKE_STATE_MODE = 6,
     CB_LAKE_STATE_REPLICA = 7, /* address of the replica */
     CB_LAKE_STATE_ENCRYPTED = 8,
+    CB_LAKE_STATE_CATALOG_HASH = 9,  /* SHA-256 of the catalog's parts */
+    CB_LAKE_STATE_STORAGE_HASH = 10, /* of what lay below the data path */
+    CB_LAKE_STATE_FILES = 11,
+    CB_LAKE_STATE_FILE_BYTES = 12,
 } cb_lake_state;
 
 /* What a restore over a live lake leaves unnamed is written by lost_list.h, read by orphans and
@@ -71,6 +89,7 @@ typedef struct cb_lake_target_report {
     const char *lost_list; /* NULL: no lake was replaced, or it named nothing else */
     uint64_t lost_count;
     const char *metadata_schema; /* where the catalog is now; NULL the default */
+    const char *data_path;       /* where the files are, settings and all; NULL: as it says */
     uint64_t missing;            /* salvage: files that the backup refers to and that are gone */
     int64_t snapshot;            /* the newest of the restored lake; -1 unknown */
     int64_t snapshot_us;         /* its time, when it was asked for, by number or by time; else 0 */
@@ -78,7 +97,8 @@ typedef struct cb_lake_target_report {
 void cb_lake_target_facts(cb_target *target, cb_lake_target_report *out);
 /* check: every file that the live catalog names is there, of the right size and shape. */
 cb_code cb_lake_check(cb_ctx *ctx, const char *path, cb_check_report *report, cb_error *err);
-/* deep: `path` is a restored lake (a catalog's address); DuckDB counts every table. */
+/* deep: `path` is a restored lake (a catalog's address); DuckDB counts every table. The catalog
+   says where its files are; `lake->data_path` may bring settings for their bucket. */
 cb_code cb_lake_deep(cb_ctx *ctx, const char *path, const cb_lake_options *lake,
                      cb_table_visit *visit, void *arg, cb_error *err);
 

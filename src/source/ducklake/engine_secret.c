@@ -12,6 +12,8 @@
 #include "base/text.h"
 #include "codec/checksum.h"
 #include "source/duckdb/engine.h"
+#include "source/ducklake/bucket.h"
+#include "source/ducklake/catalog_internal.h"
 #include "source/ducklake/engine_wire.h"
 #include "storage/auth/auth.h"
 
@@ -51,17 +53,12 @@ static void access_free(bucket_access *access)
     explicit_bzero(access, sizeof(*access));
 }
 
-/* "scheme://bucket" of `url`. */
-static cb_code scope_of(const char *url, char out[CB_PLACE_TEXT_MAX], cb_error *err)
+/* "scheme://bucket/" of `url`, as it is spelled: with the slash, "s3://lake" is not "s3://lake2".
+ */
+static cb_code scope_of(const char *url, size_t size, char out[CB_PLACE_TEXT_MAX], cb_error *err)
 {
-    const char *host = strstr(url, "://");
-    size_t size = host != NULL ? (size_t)(host - url) + 3 : 0;
-
-    size += strcspn(url + size, "/?");
-    if (size >= CB_PLACE_TEXT_MAX)
+    if ((size_t)snprintf(out, CB_PLACE_TEXT_MAX, "%.*s/", (int)size, url) >= CB_PLACE_TEXT_MAX)
         return cb_fail(err, CB_TOO_LARGE, "the address of a bucket is too long");
-    memcpy(out, url, size);
-    out[size] = '\0';
     return CB_OK;
 }
 
@@ -95,7 +92,7 @@ static cb_code s3_secret(bucket_access *access, cb_buf *sql, cb_error *err)
     endpoint = place->endpoint[0] != '\0' ? place->endpoint : cb_aws_endpoint(access->aws);
     region = place->region[0] != '\0' ? place->region : cb_aws_region(access->aws);
     path_style = place->path_style || (place->endpoint[0] == '\0' && endpoint[0] != '\0');
-    code = append(sql, "(TYPE s3", err);
+    code = append(sql, place->scheme[0] == 'g' ? "(TYPE gcs" : "(TYPE s3", err);
     if (code == CB_OK && !keys->anonymous)
         code = append_option(sql, ", KEY_ID ", keys->access_key, err);
     if (code == CB_OK && !keys->anonymous)
@@ -109,9 +106,11 @@ static cb_code s3_secret(bucket_access *access, cb_buf *sql, cb_error *err)
     return code == CB_OK ? append_endpoint(sql, endpoint, err) : code;
 }
 
+/* By its interface for S3's clients, which is at the same server; it takes tokens too. */
 static cb_code gs_secret(bucket_access *access, cb_buf *sql, cb_error *err)
 {
     cb_code code = cb_gcp_new(access->ctx, access->http, &access->place, &access->gcp, err);
+    const char *endpoint = "";
 
     if (code == CB_OK)
         code = cb_gcp_token(access->gcp, false, access->found.token, err);
@@ -119,9 +118,12 @@ static cb_code gs_secret(bucket_access *access, cb_buf *sql, cb_error *err)
         code = append(sql, "(TYPE gcs", err);
     if (code == CB_OK && access->found.token[0] != '\0')
         code = append_option(sql, ", BEARER_TOKEN ", access->found.token, err);
-    if (code == CB_OK && access->place.endpoint[0] != '\0')
-        code = append_endpoint(sql, access->place.endpoint, err);
-    return code;
+    if (code == CB_OK)
+        endpoint = cb_gcp_endpoint(access->gcp);
+    /* DuckDB knows the usual one by itself. */
+    return code == CB_OK && strcmp(endpoint, CB_GCP_ENDPOINT) != 0
+               ? append_endpoint(sql, endpoint, err)
+               : code;
 }
 
 static cb_code az_secret(bucket_access *access, cb_buf *sql, cb_error *err)
@@ -156,32 +158,45 @@ static cb_code az_secret(bucket_access *access, cb_buf *sql, cb_error *err)
     return code;
 }
 
-static cb_code find_place(cb_ctx *ctx, const char *scope, const char *hint, cb_place *out,
+static cb_code find_place(cb_ctx *ctx, const char *url, const char *hint, cb_place *out,
                           cb_error *err)
 {
-    char hinted[CB_PLACE_TEXT_MAX];
+    CB_CLEANUP(cb_buf_free) cb_buf address = {0};
+    cb_code code = cb_lake_bucket_address(url, hint, &address, err);
 
-    /* Settings behind '?' are the bucket's, whoever named it with them. */
-    if (hint != NULL && cb_place_is_remote(hint) && scope_of(hint, hinted, err) == CB_OK &&
-        strcmp(hinted, scope) == 0)
-        return cb_place_parse(ctx, hint, out, err);
-    return cb_place_parse(ctx, scope, out, err);
+    return code == CB_OK ? cb_place_parse(ctx, (const char *)address.data, out, err) : code;
+}
+
+static cb_code append_secret(bucket_access *access, cb_buf *sql, cb_error *err)
+{
+    switch (access->place.kind) {
+    case CB_PLACE_S3:
+        return s3_secret(access, sql, err);
+    case CB_PLACE_GS:
+        return gs_secret(access, sql, err);
+    case CB_PLACE_AZ:
+        return az_secret(access, sql, err);
+    case CB_PLACE_FOLDER:
+        break;
+    }
+    return cb_fail(err, CB_INTERNAL, "a folder has no secret");
 }
 
 cb_code cb_engine_secret_sql(cb_ctx *ctx, const char *url, const char *hint, cb_buf *sql,
                              const char **extension, cb_error *err)
 {
+    size_t bucket = cb_lake_bucket_size(url);
     bucket_access access = {.ctx = ctx};
     cb_http_settings http = {0};
     char scope[CB_PLACE_TEXT_MAX];
     cb_code code;
 
     *extension = NULL;
-    if (!cb_place_is_remote(url))
+    if (bucket == 0)
         return CB_OK;
-    code = scope_of(url, scope, err);
+    code = scope_of(url, bucket, scope, err);
     if (code == CB_OK)
-        code = find_place(ctx, scope, hint, &access.place, err);
+        code = find_place(ctx, url, hint, &access.place, err);
     if (code == CB_OK)
         code = cb_http_new(ctx, &http, &access.http, err);
     if (code == CB_OK)
@@ -192,18 +207,14 @@ cb_code cb_engine_secret_sql(cb_ctx *ctx, const char *url, const char *hint, cb_
         code = append(sql, " ", err);
     if (code == CB_OK) {
         *extension = access.place.kind == CB_PLACE_AZ ? "azure" : "httpfs";
-        code = access.place.kind == CB_PLACE_AZ   ? az_secret(&access, sql, err)
-               : access.place.kind == CB_PLACE_GS ? gs_secret(&access, sql, err)
-                                                  : s3_secret(&access, sql, err);
+        code = append_secret(&access, sql, err);
     }
     if (code == CB_OK)
         code = append_option(sql, ", SCOPE ", scope, err);
     if (code == CB_OK)
         code = append(sql, ")", err);
     if (code == CB_OK)
-        code = cb_buf_u8(sql, 0, err); /* for the engine, and not counted */
-    if (code == CB_OK)
-        sql->size--;
+        code = cb_lake_terminate(sql, err); /* for the engine */
     access_free(&access);
     return code == CB_OK ? CB_OK : cb_context(err, "credentials of '%.200s' for DuckDB", scope);
 }

@@ -150,9 +150,13 @@ static cb_code reclassify(cb_code code, const char *text)
 {
     if (strstr(text, "password authentication failed") != NULL ||
         strstr(text, "no password supplied") != NULL || strstr(text, "pg_hba.conf") != NULL ||
-        strstr(text, "permission denied") != NULL || strstr(text, "HTTP 403") != NULL)
+        strstr(text, "permission denied") != NULL || strstr(text, "HTTP 403") != NULL ||
+        strstr(text, "HTTP 401") != NULL || strstr(text, "HTTP code 403") != NULL ||
+        strstr(text, "AuthorizationFailure") != NULL ||
+        strstr(text, "AuthenticationFailed") != NULL)
         return CB_DENIED;
     if (strstr(text, "Connection refused") != NULL ||
+        strstr(text, "Could not connect to server") != NULL ||
         strstr(text, "could not translate host name") != NULL ||
         strstr(text, "timeout expired") != NULL || strstr(text, "server closed") != NULL)
         return CB_RETRY;
@@ -455,12 +459,12 @@ static cb_code find_outside(cb_lake_engine *engine, bucket_list *list, const cha
                             cb_error *err)
 {
     CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
-    char format[160];
+    char format[192];
     cb_code code;
 
     snprintf(format, sizeof(format),
-             "SELECT DISTINCT regexp_extract(path, '^[A-Za-z0-9]+://[^/]+') FROM {%s} "
-             "WHERE NOT path_is_relative AND path LIKE '%%://%%'",
+             "SELECT DISTINCT regexp_extract(path, '^[A-Za-z0-9]+://([^/]+[.](blob|dfs)[.][^/]+/)?"
+             "[^/]+') FROM {%s} WHERE NOT path_is_relative AND path LIKE '%%://%%'",
              table);
     code = cb_lake_engine_catalog_sql(engine, &sql, format, err);
     if (code == CB_OK)
@@ -500,19 +504,19 @@ cb_code cb_lake_engine_allow(cb_lake_engine *engine, const char *url, const char
 }
 
 /* After the attach: the buckets of the data path and of all absolute paths. */
-static cb_code give_secrets(cb_lake_engine *engine, bucket_list *list, const char *data_path,
-                            cb_error *err)
+static cb_code give_secrets(cb_lake_engine *engine, bucket_list *list,
+                            const cb_lake_engine_options *options, cb_error *err)
 {
     static const char *const tables[] = {"data_file", "delete_file", "table", "schema"};
-    const char *main_path = data_path != NULL ? data_path : list->stored;
+    const char *main_path = options->data_path != NULL ? options->data_path : list->stored;
     cb_code code = CB_OK;
 
     for (size_t i = 0; code == CB_OK && i < CB_LENGTH(tables); i++)
         code = find_outside(engine, list, tables[i], err);
     if (code == CB_OK && main_path != NULL)
-        code = give_secret(engine, main_path, data_path, err);
+        code = give_secret(engine, main_path, options->hint, err);
     for (size_t i = 0; code == CB_OK && i < list->count; i++)
-        code = give_secret(engine, list->urls[i], data_path, err);
+        code = give_secret(engine, list->urls[i], options->hint, err);
     return code;
 }
 
@@ -610,7 +614,7 @@ static cb_code attach_lake(cb_lake_engine *engine, const cb_lake_engine_options 
     cb_code code = CB_OK;
 
     if (options->data_path != NULL)
-        code = give_secret(engine, options->data_path, options->data_path, err);
+        code = give_secret(engine, options->data_path, options->hint, err);
     if (code == CB_OK)
         code = attach_with(engine, options, err);
     if (code == CB_OK)
@@ -620,7 +624,7 @@ static cb_code attach_lake(cb_lake_engine *engine, const cb_lake_engine_options 
         strstr(list.stored, "://") == NULL)
         code = attach_relative(engine, options, list.stored, err);
     if (code == CB_OK)
-        code = give_secrets(engine, &list, options->data_path, err);
+        code = give_secrets(engine, &list, options, err);
     cb_arena_free(&list.arena);
     return code;
 }

@@ -25,6 +25,7 @@ typedef struct cb_lake_engine cb_lake_engine;
 
 typedef struct cb_lake_engine_options {
     const char *data_path; /* OVERRIDE_DATA_PATH; NULL: as the catalog says */
+    const char *hint;      /* an address with settings for its bucket; NULL: none */
     bool write;            /* else READ_ONLY */
     bool migrate;          /* AUTOMATIC_MIGRATION TRUE (with write) */
     /* The engine that reads this spec version as it is; NULL: the newest there is. */

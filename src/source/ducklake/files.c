@@ -1,9 +1,8 @@
 /*
  * files.c - a lake's files by URL: a path of this machine, or an object in a bucket.
  *
- * The catalog's words are DuckDB's: some schemes that it knows are other names of those that
- * stores have here, some are not known here at all and are refused by name. One store serves all
- * of a bucket, with its keys whole.
+ * The catalog's words are DuckDB's: bucket.c says which store they mean. One store serves all of a
+ * bucket, with its keys whole.
  *
  * A local file is made under another name in its folder and renamed when it is synced: a reader
  * finds all of it, or nothing.
@@ -18,6 +17,7 @@
 
 #include "base/array.h"
 #include "base/text.h"
+#include "source/ducklake/bucket.h"
 
 enum { PIECE_BYTES = 1 << 20 };
 
@@ -83,89 +83,13 @@ uint64_t cb_lake_files_requests(cb_lake_files *files)
 
 /* ---- stores --------------------------------------------------------------------------------- */
 
-/* What DuckDB writes, as the store's address is written here; the same family, the same bucket. */
-static const struct {
-    const char *scheme, *ours;
-    char family;
-} schemes[] = {
-    {"s3", "s3", 's'},   {"s3a", "s3a", 's'}, {"s3n", "s3", 's'},
-    {"s3c", "s3c", 's'}, {"r2", "r2", 's'},   {"gs", "gs", 'g'},
-    {"gcs", "gcs", 'g'}, {"az", "az", 'a'},   {"azure", "az", 'a'},
-};
-
-static int find_scheme(const char *url)
+static cb_code open_store(cb_lake_files *files, const char *url, cb_store **out, cb_error *err)
 {
-    size_t size = cb_lake_scheme_length(url);
+    CB_CLEANUP(cb_buf_free) cb_buf address = {0};
+    cb_code code = cb_lake_bucket_address(url, files->hint, &address, err);
 
-    for (size_t i = 0; i < CB_LENGTH(schemes); i++)
-        if (strlen(schemes[i].scheme) == size && strncmp(url, schemes[i].scheme, size) == 0)
-            return (int)i;
-    return -1;
-}
-
-static cb_code unknown_scheme(const char *url, cb_error *err)
-{
-    size_t size = cb_lake_scheme_length(url);
-
-    cb_fail(err, CB_UNSUPPORTED, "'%.*s://' is no place that this program reads data files from",
-            (int)size, url);
-    if (cb_has_prefix(url, "abfs"))
-        cb_hint(err, "Azure's files are read through its Blob interface: write az://container/... "
-                     "as the data path (--data-path).");
-    else
-        cb_hint(err, "There are local paths, s3://, gs:// and az://.");
-    return err->code;
-}
-
-/* Length of "s3://bucket"; Azure may have a host before the container. */
-static size_t root_length(const char *url)
-{
-    size_t at = cb_lake_scheme_length(url) + 3;
-    size_t size = strcspn(url + at, "/");
-
-    if (memmem(url + at, size, ".blob.", sizeof(".blob.") - 1) != NULL && url[at + size] == '/')
-        size += 1 + strcspn(url + at + size + 1, "/");
-    return at + size;
-}
-
-/* Does the address given by hand speak of this bucket? Then all of it but its prefix counts. */
-static bool is_hinted(const cb_lake_files *files, const char *url, size_t root)
-{
-    const char *hint = files->hint;
-    int ours;
-    int theirs;
-    size_t hint_root;
-
-    if (hint == NULL)
-        return false;
-    ours = find_scheme(url);
-    theirs = find_scheme(hint);
-    if (ours < 0 || theirs < 0 || schemes[ours].family != schemes[theirs].family)
-        return false;
-    hint_root = root_length(hint);
-    if (hint_root > strcspn(hint, "?"))
-        hint_root = strcspn(hint, "?");
-    return root - cb_lake_scheme_length(url) == hint_root - cb_lake_scheme_length(hint) &&
-           memcmp(url + cb_lake_scheme_length(url), hint + cb_lake_scheme_length(hint),
-                  root - cb_lake_scheme_length(url)) == 0;
-}
-
-static cb_code open_store(cb_lake_files *files, const char *url, size_t root, cb_store **out,
-                          cb_error *err)
-{
-    char address[2 * CB_PLACE_TEXT_MAX];
-    const char *from = is_hinted(files, url, root) ? files->hint : url;
-    const char *settings = from == url ? "" : from + strcspn(from, "?");
-    const char *rest = url + cb_lake_scheme_length(url);
-    int row = find_scheme(from);
-
-    if (row < 0)
-        return unknown_scheme(url, err);
-    if (snprintf(address, sizeof(address), "%s%.*s%s", schemes[row].ours,
-                 (int)(root - cb_lake_scheme_length(url)), rest, settings) >= (int)sizeof(address))
-        return cb_fail(err, CB_TOO_LARGE, "the address of the bucket of '%.200s...' is too long",
-                       url);
-    return cb_store_open(files->ctx, address, false, out, err);
+    return code == CB_OK ? cb_store_open(files->ctx, (const char *)address.data, false, out, err)
+                         : code;
 }
 
 /* Under the lock. */
@@ -193,7 +117,7 @@ static cb_code find_bucket(cb_lake_files *files, const char *url, size_t root, c
     if (made == NULL)
         return cb_fail_memory(err, sizeof(*made));
     memcpy(made->root, url, root);
-    code = open_store(files, url, root, &made->store, err);
+    code = open_store(files, url, &made->store, err);
     if (code != CB_OK) {
         free(made);
         return code;
@@ -207,9 +131,9 @@ static cb_code check_key(const char *url, const char *key, cb_error *err)
 {
     if (cb_key_is_plain(key))
         return CB_OK;
-    if (strlen(key) > CB_KEY_MAX)
+    if (strlen(key) > CB_OBJECT_KEY_MAX)
         return cb_fail(err, CB_UNSUPPORTED, "the key in '%.200s...' is longer than %d bytes", url,
-                       (int)CB_KEY_MAX);
+                       (int)CB_OBJECT_KEY_MAX);
     cb_fail(err, CB_UNSUPPORTED, "'%.400s' cannot be the address of an object", url);
     cb_hint(err, "A part of its key is empty, '.' or '..', or has control characters.");
     return err->code;
@@ -218,14 +142,13 @@ static cb_code check_key(const char *url, const char *key, cb_error *err)
 cb_code cb_lake_files_store(cb_lake_files *files, const char *url, bool is_prefix, cb_store **store,
                             const char **key, cb_error *err)
 {
-    size_t root;
+    size_t root = cb_lake_bucket_size(url);
     cb_code code;
 
     *store = NULL;
     *key = "";
-    if (find_scheme(url) < 0)
-        return unknown_scheme(url, err);
-    root = root_length(url);
+    if (root == 0)
+        return cb_lake_unknown_scheme(url, err);
     *key = url + root + (url[root] == '/');
     code = is_prefix ? CB_OK : check_key(url, *key, err);
     if (code != CB_OK)
@@ -496,119 +419,4 @@ cb_code cb_lake_files_remove(cb_lake_files *files, const char *url, cb_error *er
     if (errno == ENOENT || errno == ENOTDIR)
         return CB_OK;
     return cb_fail_errno(err, errno, "cannot remove '%s'", url);
-}
-
-/* ---- versions ------------------------------------------------------------------------------- */
-
-/* Of one key among all that begin with it: the latest, and the newest that would do. */
-typedef struct wanted {
-    const char *key;
-    int64_t size; /* -1: any */
-    bool is_past; /* the listing has left the key behind */
-    bool is_current;
-    char latest[256], chosen[256];
-    bool has_latest, has_chosen;
-} wanted;
-
-static cb_code note_version(void *arg, const cb_version *version, cb_error *err)
-{
-    wanted *w = arg;
-
-    if (strcmp(version->key, w->key) != 0) {
-        w->is_past = true;
-        return cb_fail(err, CB_CANCELLED, "the versions of '%.200s' are known", w->key);
-    }
-    if (version->is_removal)
-        return CB_OK;
-    if (version->is_latest) {
-        w->has_latest = true;
-        snprintf(w->latest, sizeof(w->latest), "%s", version->id);
-    }
-    if (w->has_chosen || (w->size >= 0 && version->size_bytes != (uint64_t)w->size) ||
-        strlen(version->id) >= sizeof(w->chosen))
-        return CB_OK;
-    w->has_chosen = true;
-    w->is_current = version->is_latest;
-    snprintf(w->chosen, sizeof(w->chosen), "%s", version->id);
-    return CB_OK;
-}
-
-static cb_code look_at_versions(cb_store *store, wanted *w, cb_error *err)
-{
-    cb_code code = cb_store_versions(store, w->key, note_version, w, err);
-
-    if (code == CB_OK || !w->is_past)
-        return code;
-    cb_error_clear(err);
-    return CB_OK;
-}
-
-cb_code cb_lake_files_read_past(cb_lake_files *files, const char *url, uint64_t size,
-                                uint64_t offset, uint64_t length, cb_buf *into, bool *done,
-                                cb_error *err)
-{
-    wanted w = {.size = size <= INT64_MAX ? (int64_t)size : INT64_MAX};
-    cb_store *store;
-    cb_code code;
-
-    *done = false;
-    if (!cb_lake_url_is_remote(url))
-        return CB_OK;
-    code = cb_lake_files_store(files, url, false, &store, &w.key, err);
-    if (code == CB_OK)
-        code = look_at_versions(store, &w, err);
-    if (code == CB_OK && w.has_chosen && w.chosen[0] != '\0')
-        code = cb_store_get_version(store, w.key, w.chosen, offset, length, into, err);
-    *done = code == CB_OK && w.has_chosen && w.chosen[0] != '\0';
-    if (code != CB_DENIED && code != CB_UNSUPPORTED && code != CB_NOT_FOUND)
-        return code;
-    cb_error_clear(err); /* who may not look at versions has none */
-    return CB_OK;
-}
-
-cb_code cb_lake_files_revert(cb_lake_files *files, const char *url, int64_t size, bool *done,
-                             cb_error *err)
-{
-    wanted w = {.size = size};
-    cb_store *store;
-    cb_code code;
-
-    *done = false;
-    if (!cb_lake_url_is_remote(url))
-        return CB_OK;
-    code = cb_lake_files_store(files, url, false, &store, &w.key, err);
-    if (code == CB_OK)
-        code = look_at_versions(store, &w, err);
-    if (code != CB_OK || !w.has_chosen)
-        return code;
-    if (!w.is_current)
-        code = cb_store_revert(store, w.key, w.chosen, err);
-    if (code == CB_UNSUPPORTED) { /* it keeps none, after all */
-        cb_error_clear(err);
-        return CB_OK;
-    }
-    *done = code == CB_OK;
-    return code;
-}
-
-cb_code cb_lake_files_version(cb_lake_files *files, const char *url, char out[256], cb_error *err)
-{
-    wanted w = {.size = -1};
-    cb_store *store;
-    cb_code code;
-
-    out[0] = '\0';
-    if (!cb_lake_url_is_remote(url))
-        return CB_OK;
-    code = cb_lake_files_store(files, url, false, &store, &w.key, err);
-    if (code == CB_OK)
-        code = look_at_versions(store, &w, err);
-    if (code != CB_OK)
-        return code;
-    if (!w.has_latest)
-        return cb_fail(err, CB_NOT_FOUND, "there is no object '%.400s'", url);
-    /* S3's name for the only version in a bucket that keeps none. */
-    if (strcmp(w.latest, "null") != 0)
-        memcpy(out, w.latest, sizeof(w.latest));
-    return CB_OK;
 }

@@ -38,8 +38,8 @@ CB_MUST_USE cb_code cb_lake_files_size(cb_lake_files *files, const char *url, ui
 CB_MUST_USE cb_code cb_lake_files_list(cb_lake_files *files, const char *data_path,
                                        const char *prefix, cb_ledger *ledger, cb_ledger_set set,
                                        cb_error *err);
-/* The same; in a store that keeps versions each entry's `checksum` is the id of the version that
-   reads see. Errors: CB_DENIED also where objects may be listed, and their versions may not. */
+/* The same; in a store that keeps versions each entry has the id of the version that reads see.
+   Errors: CB_DENIED also where objects may be listed, and their versions may not. */
 CB_MUST_USE cb_code cb_lake_files_list_versions(cb_lake_files *files, const char *data_path,
                                                 const char *prefix, cb_ledger *ledger,
                                                 cb_ledger_set set, cb_error *err);
@@ -51,14 +51,59 @@ CB_MUST_USE cb_code cb_lake_files_put(cb_lake_files *files, const char *url, con
                                       bool may_move, cb_error *err);
 /* For good: in a bucket that keeps versions, all of them. */
 CB_MUST_USE cb_code cb_lake_files_remove(cb_lake_files *files, const char *url, cb_error *err);
-/* Bring an older version of a deleted or overwritten object back, the newest that has `size` bytes
-   (-1: any). *done false: the store has none, or keeps no versions. */
-CB_MUST_USE cb_code cb_lake_files_revert(cb_lake_files *files, const char *url, int64_t size,
-                                         bool *done, cb_error *err);
-/* Version id of the object that reads see; "" where there are none. */
-CB_MUST_USE cb_code cb_lake_files_version(cb_lake_files *files, const char *url, char out[256],
-                                          cb_error *err);
 uint64_t cb_lake_files_requests(cb_lake_files *files); /* counted so far */
+
+/* ---- files_versions.c: files that a backup only refers to ---------------------------------- */
+
+enum { CB_LAKE_VERSION_MAX = 256, CB_LAKE_TAG_MAX = 128 };
+
+/* What one look tells of a file. */
+typedef struct cb_lake_facts {
+    uint64_t size;
+    int64_t modified_us;
+    char version[CB_LAKE_VERSION_MAX]; /* "" none */
+    char tag[CB_LAKE_TAG_MAX];         /* the store's mark of the content; "" none */
+} cb_lake_facts;
+CB_MUST_USE cb_code cb_lake_files_look(cb_lake_files *files, const char *url, cb_lake_facts *out,
+                                       cb_error *err); /* CB_NOT_FOUND */
+
+/* Do two marks of one store (cb_object.tag) stand for the same bytes? Unknown: when one is missing,
+   or they were made in two ways that cannot be compared. */
+typedef enum cb_lake_likeness { CB_LAKE_UNTOLD, CB_LAKE_ALIKE, CB_LAKE_UNLIKE } cb_lake_likeness;
+cb_lake_likeness cb_lake_tag_compare(const char *a, const char *b);
+
+/* SHA-256 of a whole file, read from its place. CB_NOT_FOUND; CB_CORRUPT: not of that size. */
+CB_MUST_USE cb_code cb_lake_files_hash(cb_lake_files *files, const char *url, uint64_t size,
+                                       uint8_t out[32], cb_error *err);
+
+/* The content that a backup refers to; NULL or "": not known. With neither version nor tag, the
+   newest version that has the size. */
+typedef struct cb_lake_wanted {
+    const char *url;
+    uint64_t size;
+    const char *version, *tag;
+} cb_lake_wanted;
+typedef enum cb_lake_where {
+    CB_LAKE_NOWHERE,
+    CB_LAKE_IN_PLACE,
+    CB_LAKE_BELOW, /* in an older version */
+} cb_lake_where;
+/* Where is it? `version` is the one that has it. No files have versions that may not be listed, and
+   local ones have none: CB_LAKE_NOWHERE. One listing of the key. */
+CB_MUST_USE cb_code cb_lake_files_seek(cb_lake_files *files, const cb_lake_wanted *wanted,
+                                       cb_lake_where *where, char version[CB_LAKE_VERSION_MAX],
+                                       cb_error *err);
+/*
+ * Make it what reads see, within the store: delete markers above it are taken away; what was
+ * written over it stays below as a version of its own. *done false: it is nowhere. Errors:
+ * CB_DENIED with the permissions that are needed in words.
+ */
+CB_MUST_USE cb_code cb_lake_files_bring_back(cb_lake_files *files, const cb_lake_wanted *wanted,
+                                             bool *done, cb_error *err);
+/* Append bytes of that version ("" the one that reads see). */
+CB_MUST_USE cb_code cb_lake_files_read_version(cb_lake_files *files, const char *url,
+                                               const char *version, uint64_t offset,
+                                               uint64_t length, cb_buf *into, cb_error *err);
 
 /*
  * Is the file's shape right? Magic at both ends (PAR1, or PARE when encrypted; PFA1 for puffin),

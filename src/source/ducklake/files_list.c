@@ -21,7 +21,7 @@ typedef struct listing {
     cb_ledger *ledger;
     cb_ledger_set set;
     bool with_versions;
-    const char *version; /* of the object in hand */
+    const char *version, *tag; /* of the object in hand; NULL none */
     cb_buf url, item;
 } listing;
 
@@ -48,7 +48,8 @@ static cb_code add_found(listing *l, uint64_t size, int64_t modified_us, cb_erro
                              .footer_bytes = -1,
                              .records = -1,
                              .modified_us = modified_us,
-                             .checksum = l->version != NULL ? l->version : ""};
+                             .checksum = l->tag,
+                             .version = l->version};
     cb_code code = cb_lake_terminate(&l->url, err);
 
     l->item.size = 0;
@@ -78,6 +79,7 @@ static cb_code add_object(void *arg, const cb_object *object, cb_error *err)
     /* Consoles make empty objects with a slash at the end to show folders. */
     if (cb_has_suffix(object->key, "/"))
         return CB_OK;
+    l->tag = object->tag;
     l->url.size = b->root;
     code = cb_buf_append(&l->url, object->key, strlen(object->key), err);
     return code == CB_OK ? add_found(l, object->size_bytes, object->modified_us, err) : code;
@@ -87,7 +89,7 @@ static cb_code add_object(void *arg, const cb_object *object, cb_error *err)
 static cb_code add_version(void *arg, const cb_version *version, cb_error *err)
 {
     const bucket_listing *b = arg;
-    cb_object object = {version->key, version->size_bytes, version->modified_us};
+    cb_object object = {version->key, version->size_bytes, version->modified_us, version->tag};
 
     if (!version->is_latest || version->is_removal)
         return CB_OK;
@@ -111,7 +113,7 @@ static cb_code list_bucket(listing *l, cb_error *err)
     if (code != CB_OK)
         return code;
     return l->with_versions ? cb_store_versions(store, key, add_version, &b, err)
-                            : cb_store_list(store, key, add_object, &b, err);
+                            : cb_store_list_any(store, key, add_object, &b, err);
 }
 
 /* ---- folders -------------------------------------------------------------------------------- */

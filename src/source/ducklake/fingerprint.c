@@ -155,7 +155,7 @@ static cb_code visit_table(cb_lake_engine *engine, const cb_lake_moments *moment
     if (code != CB_OK) {
         /* What is wrong with one table is told of it; what is wrong with all of them ends this. */
         if (code == CB_CANCELLED || code == CB_NO_MEMORY || code == CB_NO_SPACE ||
-            !cb_lake_engine_is_alive(engine))
+            code == CB_DENIED || code == CB_RETRY || !cb_lake_engine_is_alive(engine))
             return cb_context(err, "table %s at snapshot %lld", at->table, (long long)at->to);
         memcpy(reason, err->message, sizeof(reason));
         cb_error_clear(err);

@@ -31,6 +31,7 @@ void cb_lake_drop_round(cb_lake_source *s)
     cb_arena_free(&s->round);
     cb_lake_scratch_free(&s->scratch);
     s->frozen_at = 0;
+    s->has_catalog_hash = false;
 }
 
 static cb_code has_key(cb_lake_source *s, const char *table, bool *out, cb_error *err)
@@ -164,6 +165,8 @@ static cb_code list_files(cb_lake_source *s, const char *name, const char *log, 
 
 static cb_code list_parts(cb_lake_source *s, cb_error *err)
 {
+    if (s->parts != NULL)
+        return CB_OK;
     switch (s->address.kind) {
     case CB_LAKE_DUCKDB:
         return list_files(s, "catalog.duckdb", "catalog.duckdb.wal", err);
@@ -252,6 +255,8 @@ static cb_code compare(void *arg, const cb_ledger_entry *named, const cb_ledger_
     bool is_there;
     cb_code code;
 
+    if (named != NULL && cb_has_prefix(named->item, "outside/"))
+        c->s->has_outside = true;
     if (named == NULL || named->kind == CB_LAKE_FILE_SCHEDULED)
         return CB_OK;
     if (found != NULL && (named->size_bytes < 0 || named->size_bytes == found->size_bytes))
@@ -303,6 +308,7 @@ static cb_code take_stock(cb_lake_source *s, uint64_t *suspects, cb_error *err)
     cb_code code = cb_ledger_clear(s->ledger, CB_LEDGER_NAMED, err);
 
     s->damaged_files = 0;
+    s->has_outside = false;
     if (code == CB_OK)
         code = cb_ledger_clear(s->ledger, CB_LEDGER_FOUND, err);
     if (code == CB_OK)
@@ -360,14 +366,30 @@ static cb_code fail_moving(cb_error *err)
     return err->code;
 }
 
+static bool is_stale(const cb_lake_source *s)
+{
+    return s->frozen_at == 0 || (!s->is_taken && cb_monotonic_us() - s->frozen_at > FRESH_US);
+}
+
+cb_code cb_lake_take_catalog(cb_lake_source *s, cb_error *err)
+{
+    cb_code code = open_places(s, err);
+
+    if (code == CB_OK && is_stale(s))
+        code = freeze(s, err);
+    s->is_taken = code == CB_OK;
+    return code == CB_OK ? list_parts(s, err) : code;
+}
+
 cb_code cb_lake_inventory(cb_lake_source *s, cb_error *err)
 {
     uint64_t suspects = 0;
     cb_code code = open_places(s, err);
 
     for (unsigned round = 0; code == CB_OK && round < CB_LAKE_ROUNDS; round++) {
-        if (s->frozen_at == 0 || cb_monotonic_us() - s->frozen_at > FRESH_US || round > 0)
+        if (is_stale(s) || round > 0)
             code = freeze(s, err);
+        s->is_taken = false;
         if (code == CB_OK)
             code = take_stock(s, &suspects, err);
         if (code != CB_OK)
@@ -383,6 +405,8 @@ cb_code cb_lake_inventory(cb_lake_source *s, cb_error *err)
         code = refuse_damage(s, err);
     if (code == CB_OK)
         code = list_parts(s, err);
+    if (code == CB_OK)
+        code = cb_lake_hash_catalog(s, err);
     if (code == CB_OK)
         begin_steps(s);
     return code;

@@ -54,6 +54,7 @@ struct cb_ledger {
     bool is_in_url_order[SETS]; /* the first table is */
     bool has_urls[SETS];        /* the second table is there, and complete */
     uint64_t rows;
+    uint64_t sum[CB_HASH_BYTES / 8]; /* of the hashes of FOUND, low word first */
     cb_buf key, body, item;
 };
 
@@ -234,6 +235,8 @@ cb_code cb_ledger_clear(cb_ledger *ledger, cb_ledger_set set, cb_error *err)
     if (ledger->waiting[set] != NULL)
         cb_sorter_clear(ledger->waiting[set]);
     ledger->has_rows[set] = ledger->has_urls[set] = ledger->is_in_url_order[set] = false;
+    if (set == CB_LEDGER_FOUND)
+        memset(ledger->sum, 0, sizeof(ledger->sum));
     return run_on(ledger->db, "DELETE FROM set%d; DELETE FROM url%d", (int)set, err);
 }
 
@@ -305,6 +308,29 @@ static cb_code set_body(cb_buf *body, const cb_ledger_entry *entry, cb_error *er
     return code;
 }
 
+/* A sum modulo 2^256 does not mind the order. `body` has all that counts. */
+static void add_hash(cb_ledger *ledger, cb_bytes body)
+{
+    unsigned char carry = 0;
+    cb_hash one;
+
+    cb_sha256(body, &one);
+    for (size_t i = 0; i < CB_LENGTH(ledger->sum); i++) {
+        uint64_t with_carry;
+        bool first = __builtin_add_overflow(ledger->sum[i], (uint64_t)carry, &with_carry);
+        bool second =
+            __builtin_add_overflow(with_carry, cb_get_u64(one.bytes + 8 * i), &ledger->sum[i]);
+
+        carry = first || second;
+    }
+}
+
+void cb_ledger_hash(const cb_ledger *ledger, cb_ledger_set set, cb_hash *out)
+{
+    for (size_t i = 0; i < CB_LENGTH(ledger->sum); i++)
+        cb_put_u64(out->bytes + 8 * i, set == CB_LEDGER_FOUND ? ledger->sum[i] : 0);
+}
+
 cb_code cb_ledger_add(cb_ledger *ledger, cb_ledger_set set, const cb_ledger_entry *entry,
                       cb_error *err)
 {
@@ -312,6 +338,8 @@ cb_code cb_ledger_add(cb_ledger *ledger, cb_ledger_set set, const cb_ledger_entr
 
     if (code == CB_OK)
         code = set_body(&ledger->body, entry, err);
+    if (code == CB_OK && set == CB_LEDGER_FOUND)
+        add_hash(ledger, cb_buf_bytes(&ledger->body));
     if (code == CB_OK && ++ledger->rows % ROWS_PER_LOOK == 0)
         code = cb_check_cancel(ledger->ctx, err);
     if (code == CB_OK && ledger->waiting[set] == NULL)

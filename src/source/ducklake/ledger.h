@@ -14,6 +14,7 @@
 #ifndef CB_SOURCE_DUCKLAKE_LEDGER_H
 #define CB_SOURCE_DUCKLAKE_LEDGER_H
 
+#include "codec/hash.h"
 #include "source/ducklake/catalog.h"
 
 typedef struct cb_ledger cb_ledger;
@@ -59,6 +60,9 @@ CB_MUST_USE cb_code cb_ledger_add_named(cb_ledger *ledger, cb_lake_db *db,
                                         cb_error *err);
 CB_MUST_USE cb_code cb_ledger_count(cb_ledger *ledger, cb_ledger_set set, uint64_t *count,
                                     uint64_t *bytes, cb_error *err);
+/* Over all that was added to FOUND since it was cleared, in whatever order: URLs, sizes, times and
+   checksums. Equal hashes, equal sets. */
+void cb_ledger_hash(const cb_ledger *ledger, cb_ledger_set set, cb_hash *out);
 CB_MUST_USE cb_code cb_ledger_find(cb_ledger *ledger, cb_ledger_set set, const char *url,
                                    cb_arena *arena, cb_ledger_entry *out, bool *found,
                                    cb_error *err);

@@ -73,7 +73,8 @@ static cb_code read_by_old(migrating *g, const cb_lake_address *address, const c
                            cb_error *err)
 {
     CB_CLEANUP(cb_lake_engine_cleanup) cb_lake_engine *engine = NULL;
-    cb_lake_engine_options options = {.version = g->m->from, .data_path = data_path};
+    cb_lake_engine_options options = {
+        .version = g->m->from, .data_path = data_path, .hint = g->m->data_path};
     cb_code code;
 
     if (!cb_lake_engine_has(g->ctx, g->m->from)) {
@@ -95,7 +96,8 @@ static cb_code migrate_and_compare(migrating *g, const cb_lake_address *address,
                                    const char *data_path, cb_error *err)
 {
     CB_CLEANUP(cb_lake_engine_cleanup) cb_lake_engine *engine = NULL;
-    cb_lake_engine_options options = {.write = true, .migrate = true, .data_path = data_path};
+    cb_lake_engine_options options = {
+        .write = true, .migrate = true, .data_path = data_path, .hint = g->m->data_path};
     cb_expect_result result;
     cb_lake_engine *closing;
     cb_code code = cb_lake_engine_open(g->ctx, address, &options, &engine, err);
@@ -284,7 +286,7 @@ static cb_code tell_of_others(const migrating *g, cb_error *err)
     return code;
 }
 
-static cb_code migrate_live(migrating *g, const char *frozen, cb_error *err)
+static cb_code migrate_live(migrating *g, const char *given, const char *frozen, cb_error *err)
 {
     cb_code code = tell_of_others(g, err);
 
@@ -293,7 +295,7 @@ static cb_code migrate_live(migrating *g, const char *frozen, cb_error *err)
     if (code != CB_OK)
         return cb_context(err, "the lake was not touched");
     cb_event_text(g->ctx, CB_EVENT_PHASE, "migrating");
-    code = migrate_and_compare(g, g->m->address, g->m->data_path, err);
+    code = migrate_and_compare(g, g->m->address, given, err);
     return code == CB_OK ? CB_OK : put_back(g, frozen, err);
 }
 
@@ -304,20 +306,22 @@ static cb_code migrate_in_place(migrating *g, const char *frozen, const char *tr
     cb_lake_frozen facts = {0};
     cb_lake_address copy = *address;
     cb_lake_db *db = NULL;
+    const char *given = NULL; /* the live catalog's own path, unless another was named */
     cb_code code = cb_lake_freeze(g->ctx, address, frozen, &options, &facts, &db, err);
 
     if (code == CB_OK)
         code = expect(g, db, err);
     cb_lake_db_close(db);
+    if (code == CB_OK && g->m->data_path != NULL)
+        given = g->data_path;
     /* PostgreSQL has no copy that an engine could attach: the old one reads the live lake. */
     if (code == CB_OK && address->kind == CB_LAKE_SQLITE)
         code = address_of_copy("sqlite", frozen, "catalog.sqlite", NULL, &copy, err);
     if (code == CB_OK)
-        code = read_by_old(g, &copy,
-                           address->kind == CB_LAKE_SQLITE ? g->data_path : g->m->data_path, err);
+        code = read_by_old(g, &copy, address->kind == CB_LAKE_SQLITE ? g->data_path : given, err);
     if (code == CB_OK)
         code = try_on_copy(g, frozen, trial, err);
-    return code == CB_OK ? migrate_live(g, frozen, err)
+    return code == CB_OK ? migrate_live(g, given, frozen, err)
                          : cb_context(err, "the lake was not touched");
 }
 

@@ -11,6 +11,7 @@
 #include "source/ducklake/source_internal.h"
 
 #include "base/text.h"
+#include "source/ducklake/catalog_internal.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -54,7 +55,7 @@ static void open_item(cb_lake_source *s, uint64_t size)
     s->item.attrs = cb_buf_bytes(&s->attrs);
     s->item_number++;
     s->is_in_item = true;
-    s->is_reused = s->was_asked = s->has_slot = false;
+    s->is_reused = s->was_asked = s->has_slot = s->must_tell = false;
     s->at = 0;
     s->chunks = cb_item_chunks(&s->item);
 }
@@ -150,6 +151,10 @@ static cb_code take_entry(cb_lake_source *s, const cb_ledger_entry *entry, bool 
         code = put_text(&s->from, err, entry->url);
     if (code != CB_OK)
         return code;
+    if (cb_lake_path_climbs(entry->url))
+        cb_event_text(s->ctx, CB_EVENT_WARNING,
+                      "the catalog names '%s': a restore will not write to a path with '..'",
+                      entry->url);
     *found = true;
     s->kind = entry->kind;
     s->is_catalog = false;
@@ -160,7 +165,7 @@ static cb_code take_entry(cb_lake_source *s, const cb_ledger_entry *entry, bool 
     if (cb_lake_is_reference(s, entry)) {
         code = cb_lake_refer(s, entry, size, s->is_damaged, err);
         s->item.kind = CB_ITEM_OTHER;
-        s->is_damaged = false;
+        s->is_damaged = s->is_checked = false;
         size = 0;
     } else {
         code = cb_lake_put_attrs(s, entry, size, false, NULL, err);
@@ -245,6 +250,12 @@ static cb_code go_on_with_item(cb_lake_source *s, cb_step *step, cb_error *err)
 {
     cb_code code = CB_OK;
 
+    if (s->must_tell) { /* more is known of a reference than when it was declared */
+        s->must_tell = false;
+        s->item.attrs = cb_buf_bytes(&s->attrs);
+        yield_item(s, step);
+        return CB_OK;
+    }
     if (s->is_reused) {
         s->left_bytes -= s->item.size_bytes < s->left_bytes ? s->item.size_bytes : s->left_bytes;
         s->at = s->chunks;
@@ -353,19 +364,19 @@ static cb_code next(cb_source *source, cb_step *step, cb_error *err)
 static cb_code take(cb_source *source, const cb_item *parent, bool *reuse, cb_error *err)
 {
     cb_lake_source *s = of(source);
+    cb_code code = CB_OK;
 
-    (void)err;
     *reuse = !s->is_catalog && parent != NULL && s->item.kind == parent->kind &&
              cb_lake_is_whole(parent, s->item.size_bytes);
     s->is_reused = *reuse;
-    if (s->item.kind == CB_ITEM_OTHER && parent != NULL)
-        cb_lake_compare_reference(s, parent);
+    if (s->item.kind == CB_ITEM_OTHER)
+        code = cb_lake_settle_reference(s, parent, &s->must_tell, err);
     if (*reuse && s->is_damaged)
         cb_event_text(s->ctx, CB_EVENT_WARNING,
                       "'%s': the backup before has it whole, and so has "
                       "this one",
                       (const char *)s->from.data);
-    return CB_OK;
+    return code;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -493,9 +504,9 @@ static cb_code begin(cb_source *source, cb_bytes parent_state, bool *unchanged, 
     cb_lake_source *s = of(source);
     cb_code code;
 
-    (void)parent_state; /* rows of a catalog change without a trace: it is read */
-    *unchanged = false;
-    code = cb_lake_inventory(s, err);
+    code = cb_lake_is_unchanged(s, parent_state, unchanged, err);
+    if (code == CB_OK && !*unchanged)
+        code = cb_lake_inventory(s, err);
     if (code == CB_OK && !s->info.is_known)
         cb_event_text(s->ctx, CB_EVENT_WARNING,
                       "the lake is of version %s, which this release does not know: its tables are "

@@ -1,10 +1,12 @@
 /*
  * source_internal.h - the read half of a lake, shared by source.c (the steps), inventory.c (what
- * is to be copied), references.c (what is not) and describe.c (what is said of it).
+ * is to be copied), references.c (what is not), unchanged.c (whether anything is) and describe.c
+ * (what is said of it).
  */
 #ifndef CB_SOURCE_DUCKLAKE_SOURCE_INTERNAL_H
 #define CB_SOURCE_DUCKLAKE_SOURCE_INTERNAL_H
 
+#include "codec/hash.h"
 #include "source/ducklake/ducklake.h"
 #include "source/ducklake/ledger.h"
 #include "source/ducklake/scratch.h"
@@ -41,6 +43,18 @@ typedef struct cb_lake_part {
     uint64_t segments; /* 0: it is a file itself */
 } cb_lake_part;
 
+/* What a backup keeps in mind of a file that it does not copy. */
+typedef struct cb_lake_reference {
+    cb_lake_file_kind kind;
+    uint64_t size;
+    const char *url; /* as the catalog has it; of the item */
+    char *place;     /* where it was looked for; malloc'd */
+    bool is_there, is_damaged, has_checksum, has_modified;
+    char version[CB_LAKE_VERSION_MAX], tag[CB_LAKE_TAG_MAX]; /* "" none */
+    uint8_t checksum[32];
+    int64_t modified_us;
+} cb_lake_reference;
+
 typedef struct cb_lake_source {
     cb_source base;
     cb_ctx *ctx;
@@ -54,8 +68,12 @@ typedef struct cb_lake_source {
     cb_lake_scratch scratch;
     cb_lake_frozen frozen;
     int64_t frozen_at; /* cb_monotonic_us; 0: none is there */
-    cb_lake_db *db;    /* sees what was frozen; closed when the inventory is done */
-    cb_arena round;    /* of the next three */
+    bool is_taken;     /* for the round that begins: however long ago */
+    cb_hash catalog_hash;
+    bool has_catalog_hash;
+    uint64_t frozen_bytes; /* valid with the hash */
+    cb_lake_db *db;        /* sees what was frozen; closed when the inventory is done */
+    cb_arena round;        /* of the next three */
     cb_lake_info info;
     cb_lake_schema schema;
     cb_lake_part *parts;
@@ -71,11 +89,17 @@ typedef struct cb_lake_source {
     bool has_beside, is_beside_open;
     uint64_t absent; /* from the replica */
     char first_absent[512];
+    cb_lake_reference reference; /* of the item in hand */
+    bool is_settled;             /* compared with that of the backup before */
+    uint64_t altered;            /* written over since the backup before */
+    char first_altered[512];
+    uint64_t lasting, fleeting; /* references: in a store that keeps versions; elsewhere */
     uint64_t named_files, named_bytes;
     uint64_t damaged_files; /* of this table of items: missing, or of another size */
     uint64_t torn_files;    /* and of the right size, but no such file */
     char first_damage[512];
     bool leave_scheduled; /* do not copy what is about to be deleted */
+    bool has_outside;     /* files outside the data path are named */
 
     /* Where the steps are. */
     cb_lake_phase phase;
@@ -87,6 +111,7 @@ typedef struct cb_lake_source {
     size_t slot_count;
     uint32_t item_number;
     bool is_in_item, is_reused, was_asked;
+    bool must_tell; /* declare the item again: its attrs are others */
     cb_item item;
     cb_buf path, attrs, from; /* of the item */
     cb_lake_file_kind kind;
@@ -114,6 +139,17 @@ CB_MUST_USE cb_code cb_lake_first_look(cb_lake_source *s, cb_error *err);
 CB_MUST_USE cb_code cb_lake_damage_of(cb_lake_source *s, const cb_ledger_entry *entry,
                                       bool *is_damaged, uint64_t *there, cb_error *err);
 void cb_lake_drop_round(cb_lake_source *s);
+/* The first step of an inventory, with places and parts: the next one begins with this copy. */
+CB_MUST_USE cb_code cb_lake_take_catalog(cb_lake_source *s, cb_error *err);
+
+/* unchanged.c: with `*unchanged` the items of the backup whose state it is are those of this one,
+   and all is counted. */
+CB_MUST_USE cb_code cb_lake_is_unchanged(cb_lake_source *s, cb_bytes parent_state, bool *unchanged,
+                                         cb_error *err);
+/* Once for each copy; nothing where it would not serve. */
+CB_MUST_USE cb_code cb_lake_hash_catalog(cb_lake_source *s, cb_error *err);
+CB_MUST_USE cb_code cb_lake_put_hashes(cb_lake_source *s, cb_buf *into, uint64_t damaged,
+                                       cb_error *err);
 
 /* references.c: files that are told of and not copied. */
 CB_MUST_USE cb_code cb_lake_list_storage(cb_lake_source *s, cb_error *err);
@@ -122,15 +158,15 @@ bool cb_lake_is_reference(const cb_lake_source *s, const cb_ledger_entry *entry)
 /* Item and attrs of the entry; *is_damaged: as it was found, or the replica has not got it. */
 CB_MUST_USE cb_code cb_lake_refer(cb_lake_source *s, const cb_ledger_entry *entry, uint64_t size,
                                   bool is_damaged, cb_error *err);
-void cb_lake_compare_reference(cb_lake_source *s, const cb_item *parent);
+/* With what the backup before says of it (NULL: nothing): is it the same content? Of local files
+   the checksum is taken, or taken over. *changed: the attrs are others now. */
+CB_MUST_USE cb_code cb_lake_settle_reference(cb_lake_source *s, const cb_item *parent,
+                                             bool *changed, cb_error *err);
 /* All that is referred to must be there. */
 CB_MUST_USE cb_code cb_lake_judge_references(cb_lake_source *s, cb_error *err);
 void cb_lake_rewind_references(cb_lake_source *s);
 
 /* describe.c */
-typedef struct cb_lake_reference {
-    const char *version, *url; /* NULL version: the store keeps none */
-} cb_lake_reference;
 /* `reference` NULL: the bytes are here. */
 CB_MUST_USE cb_code cb_lake_put_attrs(cb_lake_source *s, const cb_ledger_entry *entry,
                                       uint64_t size, bool is_damaged,

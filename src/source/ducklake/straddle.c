@@ -6,6 +6,7 @@
 #include "base/array.h"
 #include "base/text.h"
 #include "source/duckdb/engine.h"
+#include "source/ducklake/bucket.h"
 #include "source/ducklake/extension_internal.h"
 
 #include <stdio.h>
@@ -152,13 +153,11 @@ static cb_code note_run(void *arg, const char *const *cells, size_t count, cb_er
 /* "scheme://bucket", once for files of the same one. */
 static cb_code allow(reading *r, cb_error *err)
 {
-    const char *host = strstr(r->url, "://");
-    size_t size = host != NULL ? (size_t)(host - r->url) + 3 : 0;
+    size_t size = cb_lake_bucket_size(r->url);
     cb_code code;
 
-    if (host == NULL)
+    if (size == 0)
         return CB_OK;
-    size += strcspn(r->url + size, "/?");
     if (size < sizeof(r->bucket) && strncmp(r->bucket, r->url, size) == 0 &&
         r->bucket[size] == '\0')
         return CB_OK;

@@ -18,6 +18,7 @@
 #include "codec/field.h"
 #include "source/duckdb/duckdb.h"
 #include "source/duckdb/exchange.h"
+#include "source/ducklake/catalog_internal.h"
 #include "source/sqlite/sqlite_internal.h"
 
 #include <stdlib.h>
@@ -266,6 +267,22 @@ static cb_code check_kind(const cb_item *item, bool is_catalog, cb_error *err)
                    item->path);
 }
 
+/* A path with ".." could lead anywhere, and from another place to another file: what the catalog
+   names so is left out, and said. The look at the restored lake finds it missing. */
+static bool climbs(cb_lake_target *t, const cb_item *item)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf url = {.limit = CB_PATH_MAX};
+    cb_error ignored = {0};
+
+    if (!cb_has_prefix(item->path, "outside/") ||
+        cb_lake_url_of(t->was.data_path, item->path, &url, &ignored) != CB_OK ||
+        cb_lake_terminate(&url, &ignored) != CB_OK || !cb_lake_path_climbs((const char *)url.data))
+        return false;
+    cb_event_text(t->ctx, CB_EVENT_WARNING, "'%s' climbs out of its place and is not brought back",
+                  (const char *)url.data);
+    return true;
+}
+
 static cb_code item(cb_target *base, const cb_item *item, uint32_t *number, cb_error *err)
 {
     cb_lake_target *t = of(base);
@@ -280,6 +297,10 @@ static cb_code item(cb_target *base, const cb_item *item, uint32_t *number, cb_e
         code = cb_fail(err, CB_CORRUPT, "a part of the catalog stands behind the files");
     if (code == CB_OK && !is_catalog)
         code = cb_lake_target_wants(t, item->path, &is_wanted, err);
+    if (code == CB_OK && is_wanted && climbs(t, item)) {
+        *number = CB_TARGET_SKIP;
+        return CB_OK;
+    }
     if (code == CB_OK && !is_wanted) {
         t->skipped++;
         *number = CB_TARGET_SKIP;
@@ -339,28 +360,17 @@ static cb_code done(cb_target *base, uint32_t number, cb_error *err)
 
     if (code != CB_OK)
         return code;
-    code = cb_lake_out_done(t, out, err);
-    cb_lake_out_free(out);
     t->outs[number] = NULL;
+    code = cb_lake_out_done(t, &out, err);
+    cb_lake_out_free(out);
     return code == CB_OK ? CB_OK : cb_context(err, "restoring the lake's files");
 }
 
 /* ---- finish ------------------------------------------------------------------------------- */
 
-static cb_code refuse_missing(const cb_lake_target *t, cb_error *err)
-{
-    if (t->missing_count == 0 || t->options.salvage)
-        return CB_OK;
-    cb_fail(err, CB_CORRUPT, "%llu files that the backup refers to are not there, the first: %s",
-            (unsigned long long)t->missing_count, t->first_missing);
-    cb_hint(err, "With --salvage the catalog is restored without them: their tables cannot be "
-                 "read as a whole then.");
-    return err->code;
-}
-
 static void tell_changes(const cb_lake_target *t, const cb_lake_changed *changed)
 {
-    if (t->options.quiet)
+    if (t->options.look_only)
         return;
     if (t->maps_outside && t->prefix_count > 2)
         cb_event_text(t->ctx, CB_EVENT_INFO,
@@ -386,9 +396,10 @@ static cb_code finish(cb_target *base, cb_error *err)
     if (code == CB_OK)
         code = cb_lake_out_settle(t, err);
     if (code == CB_OK)
-        code = refuse_missing(t, err);
+        code = cb_lake_refer_settle(t, err);
     if (code == CB_OK)
-        code = cb_lake_straddle_read(t->ctx, &t->straddle, place_of, t, t->lake.data_path, err);
+        code =
+            cb_lake_straddle_read(t->ctx, &t->straddle, place_of, t, cb_lake_target_given(t), err);
     if (code == CB_OK)
         code = cb_lake_target_list_lost(t, err);
     cb_lake_target_changes(t, &changes);
@@ -405,12 +416,14 @@ static void release(cb_target *base)
     cb_lake_target *t = of(base);
 
     cb_pool_free(t->pool);
+    cb_lake_out_drop(t);
     for (size_t i = 0; i < CB_LAKE_OUTS; i++)
         cb_lake_out_free(t->outs[i]);
     for (size_t i = 0; i < t->device_count; i++)
         cb_fd_close(&t->device_fds[i]);
     cb_ledger_close(t->ledger);
     cb_ledger_close(t->chosen);
+    cb_lake_refer_free(t);
     cb_lake_files_close(t->files);
     cb_lake_straddle_free(&t->straddle);
     cb_lake_beside_free(&t->spool);
@@ -535,6 +548,7 @@ void cb_lake_target_facts(cb_target *target, cb_lake_target_report *out)
         .lost_list = t->lost_path[0] != '\0' ? t->lost_path : NULL,
         .lost_count = t->lost_count,
         .metadata_schema = t->address.schema_is_default ? NULL : t->address.schema,
+        .data_path = cb_lake_target_given(t),
         .missing = t->missing_count,
         .snapshot = t->lake.has_snapshot ? t->lake.snapshot : t->was.snapshot,
         .snapshot_us = t->lake.has_snapshot ? t->snapshot_us : 0,

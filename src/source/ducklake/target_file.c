@@ -6,7 +6,8 @@
  * is whole: a reader sees the old file or the new one. New files become durable together, before
  * the catalog that names them is placed (settle); one that replaces another at once.
  *
- * Objects are assembled in a scratch file and uploaded by a pool of their own.
+ * Objects are assembled in a scratch file. A pool of its own brings what is complete to its place:
+ * uploads it, or renames it.
  */
 #include "source/ducklake/target_internal.h"
 
@@ -20,40 +21,37 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PART_BYTES = 1 << 20 };
+enum { PART_BYTES = 1 << 20, PLACED_AHEAD = 64 };
 
-typedef struct upload {
+/* An item whose bytes are all there, on its way to its place. */
+typedef struct placing {
     cb_lake_target *target;
-    bool is_look; /* a reference: is the file there? */
-    uint64_t size;
-    char item[256];
-    char url[CB_PATH_MAX];
-    char partial[CB_PATH_MAX];
-} upload;
+    cb_lake_out *out; /* the job's own */
+    bool is_complete; /* and only to be uploaded */
+} placing;
 
 /* ---- opening ------------------------------------------------------------------------------ */
 
 static cb_code parse_attrs(cb_lake_out *out, cb_bytes attrs, cb_error *err)
 {
-    cb_field_reader reader = {attrs};
-    cb_field field;
-    uint64_t value;
-    bool more;
+    cb_lake_attrs said;
+    cb_code code = cb_lake_attrs_read(attrs, &said, err);
 
-    while (cb_field_next(&reader, &field, &more, err) == CB_OK && more) {
-        if (field.tag != CB_LAKE_ATTR_SIZE && field.tag != CB_LAKE_ATTR_REFERENCE &&
-            field.tag != CB_LAKE_ATTR_DAMAGED)
-            continue;
-        if (cb_field_u64(&field, &value, err) != CB_OK)
-            break;
-        if (field.tag == CB_LAKE_ATTR_SIZE)
-            out->whole_size = value;
-        else if (field.tag == CB_LAKE_ATTR_REFERENCE)
-            out->is_reference = value != 0;
-        else
-            out->is_damaged = value != 0;
-    }
-    return err->code;
+    if (code != CB_OK)
+        return code;
+    out->is_damaged = said.is_damaged;
+    if (said.has_size)
+        out->whole_size = said.size;
+    if (!said.is_reference)
+        return CB_OK;
+    out->is_reference = true;
+    out->refers = malloc(sizeof(*out->refers));
+    if (out->refers == NULL)
+        return cb_fail_memory(err, sizeof(*out->refers));
+    *out->refers = said;
+    out->refers->url = cb_bytes_of(NULL, 0);
+    out->was_at = strndup((const char *)said.url.data, said.url.size);
+    return out->was_at != NULL ? CB_OK : cb_fail_memory(err, said.url.size);
 }
 
 static cb_code look_local(cb_lake_out *out, cb_error *err)
@@ -121,7 +119,9 @@ static cb_code place(cb_lake_target *t, cb_lake_out *out, const cb_item *item, c
     if (out->url == NULL)
         return cb_fail_memory(err, url.size);
     out->is_remote = !out->is_catalog && cb_lake_url_is_remote(out->url);
-    if (out->is_catalog || out->is_reference)
+    if (out->is_reference)
+        return cb_lake_refer_open(t, out, item->path, err);
+    if (out->is_catalog)
         return CB_OK;
     return out->is_remote ? look_remote(t, out, err) : look_local(out, err);
 }
@@ -161,6 +161,8 @@ void cb_lake_out_free(cb_lake_out *out)
         (void)unlink(out->partial); /* done gives it away */
     free(out->partial);
     free(out->url);
+    free(out->refers);
+    free(out->was_at);
     pthread_mutex_destroy(&out->lock);
     free(out);
 }
@@ -195,6 +197,31 @@ cb_code cb_lake_out_read(cb_lake_target *t, cb_lake_out *out, uint64_t offset, u
 
 /* ---- the new file ------------------------------------------------------------------------- */
 
+/* A link below the data path may lead anywhere: what is written through it lands outside. */
+static cb_code refuse_links(const cb_lake_target *t, const char *folder, cb_error *err)
+{
+    char real[CB_PATH_MAX];
+    char root[CB_PATH_MAX];
+    size_t size;
+    cb_code code;
+
+    if (t->options.force || !cb_has_prefix(folder, t->data_path))
+        return CB_OK;
+    code = cb_path_absolute(folder, real, err);
+    if (code == CB_OK)
+        code = cb_path_absolute(t->data_path, root, err);
+    if (code != CB_OK)
+        return code;
+    size = strlen(root);
+    while (size > 0 && root[size - 1] == '/')
+        size--;
+    if (strncmp(real, root, size) == 0 && (real[size] == '/' || real[size] == '\0'))
+        return CB_OK;
+    cb_fail(err, CB_EXISTS, "a link in '%s' leads to '%s', out of the data path", folder, real);
+    cb_hint(err, "Remove the link, or let --force write through it.");
+    return err->code;
+}
+
 static cb_code make_parent(cb_lake_target *t, const char *path, cb_error *err)
 {
     char folder[CB_PATH_MAX];
@@ -202,7 +229,9 @@ static cb_code make_parent(cb_lake_target *t, const char *path, cb_error *err)
 
     if (code != CB_OK || strcmp(folder, t->made_folder) == 0)
         return code;
-    code = cb_folder_make(folder, err);
+    code = refuse_links(t, folder, err);
+    if (code == CB_OK)
+        code = cb_folder_make(folder, err);
     if (code == CB_OK)
         memcpy(t->made_folder, folder, sizeof(folder));
     return code;
@@ -289,88 +318,7 @@ cb_code cb_lake_out_write(cb_lake_target *t, cb_lake_out *out, uint64_t offset, 
                          : code;
 }
 
-/* ---- references --------------------------------------------------------------------------- */
-
-static void note_missing(cb_lake_target *t, const char *url, const char *why)
-{
-    pthread_mutex_lock(&t->lock);
-    if (t->missing_count++ == 0)
-        snprintf(t->first_missing, sizeof(t->first_missing), "'%.300s' %.150s", url, why);
-    pthread_mutex_unlock(&t->lock);
-    cb_event_text(t->ctx, CB_EVENT_WARNING, "'%s' %s", url, why);
-}
-
-/* Is it there, as large as it was? A bucket that keeps versions can bring it back. */
-static cb_code look_for(cb_lake_target *t, const char *url, uint64_t size, cb_error *err)
-{
-    uint64_t there = 0;
-    bool is_done = false;
-    cb_code code = cb_lake_files_size(t->files, url, &there, err);
-
-    if (code == CB_OK && there == size)
-        return CB_OK;
-    if (code != CB_OK && code != CB_NOT_FOUND)
-        return code;
-    cb_error_clear(err);
-    if (cb_lake_url_is_remote(url)) {
-        bool was_gone = code == CB_NOT_FOUND;
-
-        code = cb_lake_files_revert(t->files, url, (int64_t)size, &is_done, err);
-        if (code != CB_OK && code != CB_NOT_FOUND && code != CB_UNSUPPORTED)
-            return code;
-        cb_error_clear(err);
-        if (is_done) {
-            cb_event_text(t->ctx, CB_EVENT_INFO, "'%s': the version of before is back", url);
-            return CB_OK;
-        }
-        code = was_gone ? CB_NOT_FOUND : CB_OK;
-    }
-    note_missing(t, url,
-                 code == CB_NOT_FOUND ? "is gone, and the backup only refers to it"
-                                      : "has another size than the backup says");
-    return CB_OK;
-}
-
 /* ---- done --------------------------------------------------------------------------------- */
-
-static cb_code work(void *arg, unsigned worker, void *data, cb_error *err)
-{
-    const upload *job = data;
-    cb_lake_target *t = job->target;
-    cb_code code;
-
-    (void)arg;
-    (void)worker;
-    if (job->is_look)
-        return look_for(t, job->url, job->size, err);
-    code = cb_lake_files_put(t->files, job->url, job->partial, true, err);
-    (void)unlink(job->partial);
-    return code == CB_OK ? CB_OK : cb_context(err, "upload of '%.300s'", job->item);
-}
-
-static cb_code submit(cb_lake_target *t, cb_lake_out *out, bool is_look, cb_error *err)
-{
-    upload *job = calloc(1, sizeof(*job));
-    cb_code code = CB_OK;
-
-    if (job == NULL)
-        return cb_fail_memory(err, sizeof(*job));
-    *job = (upload){.target = t, .is_look = is_look, .size = out->whole_size};
-    snprintf(job->item, sizeof(job->item), "%s", out->item);
-    snprintf(job->url, sizeof(job->url), "%s", out->url);
-    snprintf(job->partial, sizeof(job->partial), "%s", out->partial != NULL ? out->partial : "");
-    if (t->pool == NULL)
-        code =
-            cb_pool_new(cb_jobs(t->ctx), cb_jobs(t->ctx), sizeof(*job), work, NULL, &t->pool, err);
-    if (code == CB_OK)
-        code = cb_pool_submit(t->pool, job, err);
-    if (code == CB_OK && !is_look) {
-        free(out->partial); /* the pool's now */
-        out->partial = NULL;
-    }
-    free(job);
-    return code;
-}
 
 /* Without comparing chunk by chunk: are they the same? */
 static cb_code same_as_there(cb_lake_target *t, cb_lake_out *out, bool *same, cb_error *err)
@@ -392,7 +340,7 @@ static cb_code same_as_there(cb_lake_target *t, cb_lake_out *out, bool *same, cb
 
 /* A file of another content stands there. Below the data path its name is the lake's own; elsewhere
    it may be anybody's by now. */
-static cb_code may_replace(const cb_lake_target *t, const cb_lake_out *out, cb_error *err)
+cb_code cb_lake_out_may_replace(const cb_lake_target *t, const cb_lake_out *out, cb_error *err)
 {
     if (t->options.force || (t->options.delta && !out->is_outside))
         return CB_OK;
@@ -404,31 +352,43 @@ static cb_code may_replace(const cb_lake_target *t, const cb_lake_out *out, cb_e
     return err->code;
 }
 
-static cb_code note_device(cb_lake_target *t, int fd, cb_error *err)
+/* Under the lock. */
+static cb_code remember_device(cb_lake_target *t, dev_t device, int fd, cb_error *err)
 {
-    struct stat st;
-
-    if (fstat(fd, &st) != 0)
-        return cb_fail_errno(err, errno, "cannot look at a restored file");
     for (size_t i = 0; i < t->device_count; i++)
-        if (t->devices[i] == st.st_dev)
+        if (t->devices[i] == device)
             return CB_OK;
     if (t->device_count == CB_LAKE_DEVICES) /* not to be remembered: at once */
         return cb_file_sync(fd, "a restored file", err);
     t->device_fds[t->device_count] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (t->device_fds[t->device_count] < 0)
         return cb_fail_errno(err, errno, "cannot keep a restored file open");
-    t->devices[t->device_count++] = st.st_dev;
+    t->devices[t->device_count++] = device;
     return CB_OK;
 }
 
-static cb_code place_local(cb_lake_target *t, cb_lake_out *out, cb_error *err)
+static cb_code note_device(cb_lake_target *t, dev_t device, int fd, cb_error *err)
 {
-    cb_code code = cb_lake_beside_access(out->partial, out->url, err);
+    cb_code code;
 
-    if (code == CB_OK)
-        code =
-            out->is_there ? cb_file_sync(out->fd, out->partial, err) : note_device(t, out->fd, err);
+    pthread_mutex_lock(&t->lock);
+    code = remember_device(t, device, fd, err);
+    pthread_mutex_unlock(&t->lock);
+    return code;
+}
+
+/* One that replaces another gets its permissions, and is durable before that is gone. */
+static cb_code place_local(cb_lake_target *t, cb_lake_out *out, dev_t device, cb_error *err)
+{
+    cb_code code = CB_OK;
+
+    if (out->is_there) {
+        code = cb_lake_beside_access(out->partial, out->url, err);
+        if (code == CB_OK)
+            code = cb_file_sync(out->fd, out->partial, err);
+    } else {
+        code = note_device(t, device, out->fd, err);
+    }
     if (code == CB_OK && rename(out->partial, out->url) != 0)
         code = cb_fail_errno(err, errno, "cannot place '%s'", out->url);
     if (code == CB_OK) {
@@ -438,34 +398,133 @@ static cb_code place_local(cb_lake_target *t, cb_lake_out *out, cb_error *err)
     return code;
 }
 
-static cb_code finish_file(cb_lake_target *t, cb_lake_out *out, cb_error *err)
+static cb_code place_remote(cb_lake_target *t, cb_lake_out *out, cb_error *err)
 {
-    bool same = false;
+    cb_code code = cb_lake_files_put(t->files, out->url, out->partial, true, err);
+
+    return code == CB_OK ? CB_OK : cb_context(err, "upload of '%.300s'", out->item);
+}
+
+/* The new file is whole, beside its place. *needless: the one that is there is equal. */
+static cb_code complete(cb_lake_target *t, cb_lake_out *out, dev_t *device, bool *needless,
+                        cb_error *err)
+{
+    struct stat st;
     cb_code code = CB_OK;
 
-    if (out->fd < 0 && out->is_there && out->there_size == out->size &&
-        (atomic_load(&out->was_read) || out->size == 0))
-        return CB_OK; /* equal: untouched */
+    *needless = out->fd < 0 && out->is_there && out->there_size == out->size &&
+                (atomic_load(&out->was_read) || out->size == 0);
+    if (*needless)
+        return CB_OK;
     code = begin_new(t, out, err);
-    if (code == CB_OK && ftruncate(out->fd, (off_t)out->size) != 0)
+    if (code == CB_OK && fstat(out->fd, &st) != 0)
+        code = cb_fail_errno(err, errno, "cannot look at '%s'", out->partial);
+    if (code == CB_OK && (uint64_t)st.st_size != out->size &&
+        ftruncate(out->fd, (off_t)out->size) != 0)
         code = cb_fail_errno(err, errno, "cannot set the size of '%s'", out->partial);
-    if (code == CB_OK && out->is_there && !atomic_load(&out->was_read))
-        code = same_as_there(t, out, &same, err);
-    if (code != CB_OK || same)
+    if (code != CB_OK)
         return code;
-    if (out->is_there)
-        code = may_replace(t, out, err);
-    if (code == CB_OK)
-        code = out->is_remote ? submit(t, out, false, err) : place_local(t, out, err);
+    *device = st.st_dev;
+    if (!out->is_there)
+        return CB_OK;
+    if (!atomic_load(&out->was_read))
+        code = same_as_there(t, out, needless, err);
+    return code == CB_OK && !*needless ? cb_lake_out_may_replace(t, out, err) : code;
+}
+
+static cb_code finish_file(cb_lake_target *t, cb_lake_out *out, cb_error *err)
+{
+    dev_t device = 0;
+    bool needless;
+    cb_code code = complete(t, out, &device, &needless, err);
+
+    if (code != CB_OK || needless)
+        return code;
+    return out->is_remote ? place_remote(t, out, err) : place_local(t, out, device, err);
+}
+
+static void enlist(cb_lake_target *t, cb_lake_out *out)
+{
+    pthread_mutex_lock(&t->lock);
+    out->next = t->placing;
+    out->link = &t->placing;
+    if (out->next != NULL)
+        out->next->link = &out->next;
+    t->placing = out;
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void unlist(cb_lake_target *t, cb_lake_out *out)
+{
+    pthread_mutex_lock(&t->lock);
+    *out->link = out->next;
+    if (out->next != NULL)
+        out->next->link = out->link;
+    pthread_mutex_unlock(&t->lock);
+}
+
+void cb_lake_out_drop(cb_lake_target *t)
+{
+    while (t->placing != NULL) {
+        cb_lake_out *out = t->placing;
+
+        unlist(t, out);
+        cb_lake_out_free(out);
+    }
+}
+
+static cb_code work(void *arg, unsigned worker, void *data, cb_error *err)
+{
+    const placing *job = data;
+    cb_code code = job->is_complete ? place_remote(job->target, job->out, err)
+                                    : finish_file(job->target, job->out, err);
+
+    (void)arg;
+    (void)worker;
+    unlist(job->target, job->out);
+    cb_lake_out_free(job->out);
     return code;
 }
 
-cb_code cb_lake_out_done(cb_lake_target *t, cb_lake_out *out, cb_error *err)
+/* Names are made by as many threads as there are, while others fetch. Objects wait in the spool,
+   so that few may; of files on this machine nothing waits but a descriptor or two. */
+static cb_code submit(cb_lake_target *t, cb_lake_out **out, bool is_complete, cb_error *err)
 {
+    const placing job = {t, *out, is_complete};
+    size_t ahead = cb_lake_url_is_remote(t->data_path) ? cb_jobs(t->ctx) : PLACED_AHEAD;
+    cb_code code = CB_OK;
+
+    if (t->pool == NULL)
+        code = cb_pool_new(cb_jobs(t->ctx), ahead, sizeof(job), work, NULL, &t->pool, err);
+    if (code != CB_OK)
+        return code;
+    enlist(t, *out);
+    *out = NULL;
+    return cb_pool_submit(t->pool, &job, err);
+}
+
+/* What stands at its place already is seen to at once: it may be in the way. */
+static cb_code bring_home(cb_lake_target *t, cb_lake_out **out, cb_error *err)
+{
+    dev_t device;
+    bool needless;
+    cb_code code;
+
+    if (!(*out)->is_there)
+        return submit(t, out, false, err);
+    if (!(*out)->is_remote)
+        return finish_file(t, *out, err);
+    code = complete(t, *out, &device, &needless, err);
+    return code == CB_OK && !needless ? submit(t, out, true, err) : code;
+}
+
+cb_code cb_lake_out_done(cb_lake_target *t, cb_lake_out **item, cb_error *err)
+{
+    cb_lake_out *out = *item;
     cb_code code;
 
     if (out->is_reference)
-        return submit(t, out, true, err);
+        return cb_lake_refer_to(t, out, err);
     if (out->is_damaged)
         cb_event_text(t->ctx, CB_EVENT_WARNING,
                       out->size == 0 ? "'%s' was missing when the backup was taken, and is not "
@@ -476,7 +535,7 @@ cb_code cb_lake_out_done(cb_lake_target *t, cb_lake_out *out, cb_error *err)
     if (out->is_damaged && out->size == 0)
         return CB_OK;
     if (!out->is_catalog)
-        return finish_file(t, out, err);
+        return bring_home(t, item, err);
     code = begin_new(t, out, err);
     if (code == CB_OK && ftruncate(out->fd, (off_t)out->size) != 0)
         code = cb_fail_errno(err, errno, "cannot set the size of '%s'", out->url);
@@ -487,6 +546,8 @@ cb_code cb_lake_out_settle(cb_lake_target *t, cb_error *err)
 {
     cb_code code = t->pool != NULL ? cb_pool_drain(t->pool, err) : CB_OK;
 
+    if (code != CB_OK)
+        return cb_context(err, "restoring the lake's files");
     for (size_t i = 0; code == CB_OK && i < t->device_count; i++)
         if (syncfs(t->device_fds[i]) != 0)
             code = cb_fail_errno(err, errno, "cannot make the restored files durable");

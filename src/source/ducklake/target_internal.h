@@ -1,7 +1,8 @@
 /*
  * target_internal.h - the write half of a lake, shared by target.c (the calls, the order of
- * things), target_place.c (where each file goes), target_file.c (one file in the making) and
- * target_lost.c (what a replaced lake named).
+ * things), target_place.c (where each file goes), target_file.c (one file in the making),
+ * target_refer.c (files that the backup has not got) and target_lost.c (what a replaced lake
+ * named).
  */
 #ifndef CB_SOURCE_DUCKLAKE_TARGET_INTERNAL_H
 #define CB_SOURCE_DUCKLAKE_TARGET_INTERNAL_H
@@ -37,6 +38,9 @@ typedef struct cb_lake_out {
     pthread_mutex_t lock;
     int fd; /* the new file, once something differs; -1 */
     char *partial;
+    struct cb_lake_out *next, **link; /* among those that are brought to their place */
+    cb_lake_attrs *refers;            /* of a reference; its url is `was_at` */
+    char *was_at;
 } cb_lake_out;
 
 typedef struct cb_lake_target {
@@ -52,7 +56,7 @@ typedef struct cb_lake_target {
     cb_lake_beside folder; /* the catalog's copy */
     cb_lake_beside spool;  /* objects in the making; made with the first */
     cb_lake_files *files;
-    cb_pool *pool;     /* of uploads */
+    cb_pool *pool;     /* brings files to their places */
     cb_ledger *ledger; /* NAMED: what is restored; FOUND: what is there; KEPT: what was named */
     bool is_listed;    /* FOUND tells what is below data_path */
 
@@ -72,7 +76,16 @@ typedef struct cb_lake_target {
     size_t device_count;
     char made_folder[CB_PATH_MAX]; /* made last */
 
-    pthread_mutex_t lock; /* of the next ones */
+    /* References: those that are not right at their place. NAMED: where each is to be; KEPT: where
+       the backup saw it. */
+    cb_ledger *amiss;
+    uint64_t amiss_count;
+    cb_lake_files *origin; /* where replicas are read from; made when needed */
+    const char *replica;   /* resolved, with a slash behind; NULL none */
+
+    pthread_mutex_t lock;          /* of the next ones, of folders and devices */
+    cb_lake_out *placing;          /* with the pool: what it drops after an error is found here */
+    uint64_t brought_back, copied; /* references */
     uint64_t missing_count;
     char first_missing[512];
 
@@ -88,6 +101,9 @@ typedef struct cb_lake_target {
 CB_MUST_USE cb_code cb_lake_target_plan(cb_lake_target *t, cb_error *err);
 /* Before it: what is known from the backup's state and the options alone. */
 CB_MUST_USE cb_code cb_lake_target_expect(cb_lake_target *t, cb_error *err);
+/* The place that was asked for, as it was written; the replica for a backup that only refers to
+   files there; NULL: none, the catalog says where. */
+const char *cb_lake_target_given(const cb_lake_target *t);
 /* URL of an item, now; CB_CORRUPT when it leads out of its place. */
 CB_MUST_USE cb_code cb_lake_target_url(cb_lake_target *t, const char *item, cb_buf *out,
                                        cb_error *err);
@@ -105,9 +121,29 @@ CB_MUST_USE cb_code cb_lake_out_read(cb_lake_target *t, cb_lake_out *out, uint64
                                      uint32_t length, cb_buf *into, cb_error *err);
 CB_MUST_USE cb_code cb_lake_out_write(cb_lake_target *t, cb_lake_out *out, uint64_t offset,
                                       cb_bytes data, cb_error *err);
-CB_MUST_USE cb_code cb_lake_out_done(cb_lake_target *t, cb_lake_out *out, cb_error *err);
-/* Every upload has ended, every local file is durable. */
+/* *out NULL afterwards: a thread brings it to its place, and frees it. What is in the way of it is
+   told here, what goes wrong later by settle. */
+CB_MUST_USE cb_code cb_lake_out_done(cb_lake_target *t, cb_lake_out **out, cb_error *err);
+/* After the pool is gone: what it did not get to. */
+void cb_lake_out_drop(cb_lake_target *t);
+/* Every file is at its place, those of this machine durable. */
 CB_MUST_USE cb_code cb_lake_out_settle(cb_lake_target *t, cb_error *err);
+
+/* A file of another content stands at its place. CB_EXISTS unless it may be replaced. */
+CB_MUST_USE cb_code cb_lake_out_may_replace(const cb_lake_target *t, const cb_lake_out *out,
+                                            cb_error *err);
+
+/* ---- target_refer.c ----------------------------------------------------------------------- */
+
+/* Of a reference that is opened: `was_at` becomes where its bytes are to be had. */
+CB_MUST_USE cb_code cb_lake_refer_open(cb_lake_target *t, cb_lake_out *out, const char *item,
+                                       cb_error *err);
+/* A file whose bytes the backup has not: is it at its place? One that is not waits for settle. */
+CB_MUST_USE cb_code cb_lake_refer_to(cb_lake_target *t, cb_lake_out *out, cb_error *err);
+/* Find those that were not, all of them, and only then bring them back or copy them. What is
+   nowhere is noted as missing, and without options.salvage nothing is done then. */
+CB_MUST_USE cb_code cb_lake_refer_settle(cb_lake_target *t, cb_error *err);
+void cb_lake_refer_free(cb_lake_target *t);
 
 /* ---- target_lost.c ------------------------------------------------------------------------ */
 

@@ -50,8 +50,7 @@ static cb_code set_data_path(cb_lake_target *t, const char *given, const char *s
     return code;
 }
 
-/* The place that was asked for; the replica for a backup that only refers to files there. */
-static const char *given_path(const cb_lake_target *t)
+const char *cb_lake_target_given(const cb_lake_target *t)
 {
     if (t->lake.data_path != NULL)
         return t->lake.data_path;
@@ -77,10 +76,10 @@ static cb_code list_objects(cb_lake_target *t, cb_error *err)
 
 cb_code cb_lake_target_expect(cb_lake_target *t, cb_error *err)
 {
-    cb_code code = cb_lake_files_open(t->ctx, given_path(t), &t->files, err);
+    cb_code code = cb_lake_files_open(t->ctx, cb_lake_target_given(t), &t->files, err);
 
     if (code == CB_OK)
-        code = set_data_path(t, given_path(t), t->was.data_path, err);
+        code = set_data_path(t, cb_lake_target_given(t), t->was.data_path, err);
     if (code != CB_OK)
         return code;
     if (cb_lake_url_is_remote(t->data_path))
@@ -347,7 +346,7 @@ static cb_code read_copy(cb_lake_target *t, const char **stored, cb_error *err)
 
 static void tell_place(const cb_lake_target *t)
 {
-    if (t->options.quiet)
+    if (t->options.look_only)
         return;
     if (t->lake.data_path == NULL && t->was.mode == CB_LAKE_DATA_REPLICA)
         cb_event_text(t->ctx, CB_EVENT_INFO, "the lake's files are those of the replica: '%s'",
@@ -364,7 +363,7 @@ static void tell_place(const cb_lake_target *t)
 cb_code cb_lake_target_plan(cb_lake_target *t, cb_error *err)
 {
     const char *stored = NULL;
-    const char *given = given_path(t);
+    const char *given = cb_lake_target_given(t);
     char before[CB_PATH_MAX];
     cb_code code;
 

@@ -48,6 +48,8 @@ const char *cb_aws_endpoint(const cb_aws *aws); /* AWS_ENDPOINT_URL_S3, AWS_ENDP
 
 /* ---- Google -------------------------------------------------------------------------------- */
 
+#define CB_GCP_ENDPOINT "https://storage.googleapis.com"
+
 typedef struct cb_gcp cb_gcp;
 CB_MUST_USE cb_code cb_gcp_new(cb_ctx *ctx, cb_http *http, const cb_place *place, cb_gcp **out,
                                cb_error *err);

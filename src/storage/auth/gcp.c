@@ -152,7 +152,7 @@ static cb_code fetch(void *arg, void *value, cb_grant *grant, cb_error *err)
 static cb_code choose_endpoint(cb_gcp *gcp, const cb_place *place, cb_error *err)
 {
     const char *emulator = gcp->environment[CB_GCP_EMULATOR];
-    const char *text = "https://storage.googleapis.com";
+    const char *text = CB_GCP_ENDPOINT;
     const char *what = "the endpoint of Google Cloud Storage";
     bool has_credentials = gcp->environment[CB_GCP_CREDENTIALS] != NULL;
     cb_code code;

@@ -72,6 +72,8 @@ cb_code cb_az_size(cb_store *store, const char *key, uint64_t *out, cb_error *er
 /* az_list.c */
 cb_code cb_az_list(cb_store *store, const char *prefix, cb_object_visit *visit, void *arg,
                    cb_error *err);
+cb_code cb_az_list_any(cb_store *store, const char *prefix, cb_object_visit *visit, void *arg,
+                       cb_error *err);
 cb_code cb_az_versions(cb_store *store, const char *prefix, cb_version_visit *visit, void *arg,
                        cb_error *err);
 cb_code cb_az_stranger(cb_store *store, char out[CB_KEY_MAX + 1], cb_error *err);

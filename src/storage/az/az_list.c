@@ -64,11 +64,14 @@ typedef struct listing {
     const cb_az_store *store;
     cb_object_visit *visit;
     void *arg;
-    char last[CB_KEY_MAX + 1];
+    char last[CB_OBJECT_KEY_MAX + 1];
+    bool any_order;
 } listing;
 
 static cb_code keep_order(listing *to, const char *key, cb_error *err)
 {
+    if (to->any_order)
+        return CB_OK;
     if (strcmp(key, to->last) < 0) {
         cb_fail(err, CB_UNSUPPORTED, "'%.300s' does not list its objects by name",
                 to->store->place.address);
@@ -88,7 +91,8 @@ static cb_code visit_objects(void *arg, const cb_az_page *page, cb_error *err)
         const cb_az_blob *from = &page->blobs[i];
         cb_object object = {.key = cb_blob_below(to->store->place.prefix, from->name),
                             .size_bytes = from->size_bytes,
-                            .modified_us = from->modified_us};
+                            .modified_us = from->modified_us,
+                            .tag = from->tag};
 
         if (from->is_folder || object.key == NULL || !cb_key_is_plain(object.key))
             continue;
@@ -104,6 +108,15 @@ cb_code cb_az_list(cb_store *store, const char *prefix, cb_object_visit *visit, 
 {
     cb_az_store *self = (cb_az_store *)store;
     listing to = {.store = self, .visit = visit, .arg = arg};
+
+    return each_page(self, prefix, false, visit_objects, &to, NULL, err);
+}
+
+cb_code cb_az_list_any(cb_store *store, const char *prefix, cb_object_visit *visit, void *arg,
+                       cb_error *err)
+{
+    cb_az_store *self = (cb_az_store *)store;
+    listing to = {.store = self, .visit = visit, .arg = arg, .any_order = true};
 
     return each_page(self, prefix, false, visit_objects, &to, NULL, err);
 }
@@ -126,7 +139,8 @@ static cb_code visit_versions(void *arg, const cb_az_page *page, cb_error *err)
                               .id = from->version,
                               .size_bytes = from->size_bytes,
                               .modified_us = from->modified_us,
-                              .is_latest = from->is_current || from->version[0] == '\0'};
+                              .is_latest = from->is_current || from->version[0] == '\0',
+                              .tag = from->tag};
 
         if (!from->is_folder && version.key != NULL && cb_key_is_plain(version.key))
             code = cb_blob_versions_add(&to->versions, &version, 0, err);

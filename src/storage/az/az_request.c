@@ -279,7 +279,7 @@ cb_code cb_az_fail(cb_az_store *self, const cb_http_response *response, const ch
                    const char *key, cb_error *err)
 {
     char failure[CB_AZ_CODE_MAX];
-    char what[CB_KEY_MAX + 400];
+    char what[CB_OBJECT_KEY_MAX + 400];
 
     cb_az_failure_code(response, failure);
     if (key != NULL)

@@ -128,9 +128,11 @@ static void az_close(cb_store *store)
 }
 
 static const cb_store_ops az_ops = {
+    .key_max = CB_OBJECT_KEY_MAX,
     .get = cb_az_read,
     .put = cb_az_put,
     .list = cb_az_list,
+    .list_any = cb_az_list_any,
     .remove = cb_az_remove,
     .now = az_now,
     .free_space = az_free_space,

@@ -49,7 +49,7 @@ static void begin_blob(reader *self)
         stop(self, code);
         return;
     }
-    page->blobs[page->count++] = (cb_az_blob){.name = "", .version = ""};
+    page->blobs[page->count++] = (cb_az_blob){.name = "", .version = "", .tag = ""};
 }
 
 static void begin_element(void *arg, const char *name, const char **attributes)
@@ -100,6 +100,17 @@ static void end_blob_field(reader *self, const char *name, char *text)
     }
 }
 
+/* Of blobs that were put at once, and of others whose writer said it. */
+static void keep_tag(reader *self, cb_az_blob *blob, const char *text)
+{
+    cb_code code = CB_OK;
+
+    if (text[0] != '\0')
+        code = cb_arena_format(&self->page->arena, &blob->tag, self->err, "md5:%s", text);
+    if (code != CB_OK)
+        stop(self, code);
+}
+
 static void end_property(reader *self, const char *name, const char *text)
 {
     cb_az_blob *blob = &self->page->blobs[self->page->count - 1];
@@ -111,6 +122,8 @@ static void end_property(reader *self, const char *name, const char *text)
     } else if (strcmp(name, "Last-Modified") == 0) {
         if (!cb_http_time(text, &blob->modified_us))
             blob->modified_us = 0;
+    } else if (strcmp(name, "Content-MD5") == 0) {
+        keep_tag(self, blob, text);
     } else if (strcmp(name, "ResourceType") == 0) {
         blob->is_folder = strcmp(text, "directory") == 0;
     }

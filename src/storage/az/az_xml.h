@@ -12,6 +12,7 @@
 typedef struct cb_az_blob {
     const char *name;
     const char *version; /* "" where the account keeps none */
+    const char *tag;     /* "md5:..."; "" where the blob has none */
     uint64_t size_bytes;
     int64_t modified_us; /* 0 unknown */
     bool is_current;     /* says the listing; only of versions */

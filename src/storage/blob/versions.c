@@ -70,6 +70,8 @@ cb_code cb_blob_versions_add(cb_blob_versions *versions, const cb_version *versi
     code = cb_arena_text(&versions->arena, version->key, &next->key, err);
     if (code == CB_OK)
         code = cb_arena_text(&versions->arena, version->id, &next->id, err);
+    if (code == CB_OK)
+        code = cb_arena_text(&versions->arena, version->tag, &next->tag, err);
     if (code != CB_OK)
         return code;
     versions->count++;

@@ -77,6 +77,17 @@ static bool read_crc32c(const char *text, uint32_t *out)
     return true;
 }
 
+static cb_code read_tag(const json_t *json, cb_arena *arena, const char **out, cb_error *err)
+{
+    const char *md5 = text_of(json, "md5Hash");
+    const char *crc = text_of(json, "crc32c");
+
+    *out = "";
+    if (md5[0] != '\0')
+        return cb_arena_format(arena, out, err, "md5:%s", md5);
+    return crc[0] != '\0' ? cb_arena_format(arena, out, err, "crc32c:%s", crc) : CB_OK;
+}
+
 static cb_code read_object(const json_t *json, cb_arena *arena, cb_gs_object *out, cb_error *err)
 {
     const json_t *retention = json_object_get(json, "retention");
@@ -102,6 +113,8 @@ static cb_code read_object(const json_t *json, cb_arena *arena, cb_gs_object *ou
     code = cb_arena_text(arena, text_of(json, "name"), &out->name, err);
     if (code == CB_OK)
         code = cb_arena_text(arena, generation, &out->generation, err);
+    if (code == CB_OK)
+        code = read_tag(json, arena, &out->tag, err);
     if (code == CB_OK)
         code = cb_arena_text(arena, text_of(json_object_get(json, "metadata"), NONCE), &out->nonce,
                              err);

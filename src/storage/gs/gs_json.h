@@ -19,6 +19,7 @@ typedef struct cb_gs_object {
     int64_t retain_until_us; /* of a locked retention; 0 none */
     uint32_t crc32c;
     bool has_crc32c;
+    const char *tag; /* "md5:..." or, of a composed object, "crc32c:..."; "" none */
 } cb_gs_object;
 
 /* Zero-initialise; strings live in its arena. */

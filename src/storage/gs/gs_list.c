@@ -36,8 +36,9 @@ static cb_code each_page(cb_gs_store *self, const char *prefix, bool versions, v
     while (code == CB_OK && more && (enough == NULL || !*enough)) {
         CB_CLEANUP(cb_gs_page_free) cb_gs_page page = {0};
         cb_pair query[4] = {{"fields", versions ? "nextPageToken,items(name,size,timeCreated,"
-                                                  "timeDeleted,generation)"
-                                                : "nextPageToken,items(name,size,timeCreated)"},
+                                                  "timeDeleted,generation,md5Hash,crc32c)"
+                                                : "nextPageToken,items(name,size,timeCreated,"
+                                                  "md5Hash,crc32c)"},
                             {"prefix", (const char *)name.data}};
         size_t count = 2;
 
@@ -74,7 +75,8 @@ static cb_code visit_objects(void *arg, const cb_gs_page *page, cb_error *err)
         const cb_gs_object *from = &page->objects[i];
         cb_object object = {.key = cb_blob_below(to->store->place.prefix, from->name),
                             .size_bytes = from->size_bytes,
-                            .modified_us = from->created_us};
+                            .modified_us = from->created_us,
+                            .tag = from->tag};
 
         if (object.key != NULL && cb_key_is_plain(object.key))
             code = to->visit(to->arg, &object, err);
@@ -109,7 +111,8 @@ static cb_code visit_versions(void *arg, const cb_gs_page *page, cb_error *err)
                               .id = from->generation,
                               .size_bytes = from->size_bytes,
                               .modified_us = from->created_us,
-                              .is_latest = from->removed_us == 0};
+                              .is_latest = from->removed_us == 0,
+                              .tag = from->tag};
 
         if (version.key != NULL && cb_key_is_plain(version.key))
             code = cb_blob_versions_add(&to->versions, &version, from->removed_us, err);

@@ -208,7 +208,7 @@ static cb_code fail_otherwise(const cb_http_response *response, const cb_gs_refu
 cb_code cb_gs_fail(cb_gs_store *self, const cb_http_response *response, const char *doing,
                    const char *key, cb_error *err)
 {
-    char what[CB_KEY_MAX + 400];
+    char what[CB_OBJECT_KEY_MAX + 400];
     cb_gs_refusal refusal;
 
     cb_gs_parse_refusal(cb_buf_bytes(&response->body), &refusal);

@@ -128,6 +128,7 @@ static void gs_close(cb_store *store)
 }
 
 static const cb_store_ops gs_ops = {
+    .key_max = CB_OBJECT_KEY_MAX,
     .get = cb_gs_get,
     .put = cb_gs_put,
     .list = cb_gs_list,

@@ -13,7 +13,7 @@ typedef struct refusal {
     cb_s3_store *store;
     const cb_http_response *response;
     const char *doing;
-    char what[CB_KEY_MAX + 64]; /* "'key' in " or "" */
+    char what[CB_OBJECT_KEY_MAX + 64]; /* "'key' in " or "" */
     const char *address;
     cb_s3_failure failure;
 } refusal;

@@ -119,6 +119,7 @@ const char *cb_s3_date(int64_t us, char out[CB_S3_DATE_MAX]);
 
 /* s3_revert.c */
 cb_code cb_s3_revert(cb_store *store, const char *key, const char *version, cb_error *err);
+cb_code cb_s3_unremove(cb_store *store, const char *key, const char *marker, cb_error *err);
 
 /* s3_bucket.c: ask the bucket, once; what may not be asked stays unknown. */
 CB_MUST_USE cb_code cb_s3_ask_versioning(cb_s3_store *self, cb_answer *out, cb_error *err);

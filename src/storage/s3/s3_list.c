@@ -127,7 +127,7 @@ typedef struct listing {
     cb_object_visit *visit;
     cb_version_visit *visit_version;
     void *arg;
-    char last[CB_KEY_MAX + 1];
+    char last[CB_OBJECT_KEY_MAX + 1];
 } listing;
 
 /* Below our prefix, and such as can be asked for. NULL: neither. */
@@ -159,7 +159,8 @@ static cb_code visit_objects(void *arg, const cb_s3_page *page, bool *enough, cb
         const cb_s3_entry *entry = &page->entries[i];
         cb_object object = {.key = key_of(self->store, entry),
                             .size_bytes = entry->size_bytes,
-                            .modified_us = entry->modified_us};
+                            .modified_us = entry->modified_us,
+                            .tag = entry->tag};
 
         if (object.key == NULL)
             continue;
@@ -195,7 +196,8 @@ static cb_code visit_versions(void *arg, const cb_s3_page *page, bool *enough, c
                               .size_bytes = entry->size_bytes,
                               .modified_us = entry->modified_us,
                               .is_latest = entry->is_latest,
-                              .is_removal = entry->is_removal};
+                              .is_removal = entry->is_removal,
+                              .tag = entry->tag};
 
         if (version.key == NULL)
             continue;

@@ -289,7 +289,7 @@ static cb_code find_versions(cb_s3_store *self, const char *const *keys, size_t 
                              cb_error *err)
 {
     sweep arg = {into, keys, count};
-    char common[CB_KEY_MAX + 1];
+    char common[CB_OBJECT_KEY_MAX + 1];
     size_t same = strlen(keys[0]);
     cb_code code = CB_OK;
 

@@ -1,6 +1,6 @@
 /*
  * s3_revert.c - an older version on top again: the store copies it onto its own key. Up to 5 GiB
- * that is one request; above, parts are copied.
+ * that is one request; above, parts are copied. A marker that hides a version is simply taken away.
  */
 #include "storage/s3/s3_internal.h"
 
@@ -181,4 +181,17 @@ cb_code cb_s3_revert(cb_store *store, const char *key, const char *version, cb_e
     if (code != CB_OK)
         return code;
     return self.size <= COPY_MAX ? copy_whole(&self, err) : copy_parts(&self, PART_SIZE, err);
+}
+
+cb_code cb_s3_unremove(cb_store *store, const char *key, const char *marker, cb_error *err)
+{
+    CB_CLEANUP(cb_http_response_free) cb_http_response response = {0};
+    cb_s3_store *self = cb_s3_of(store);
+    cb_pair query[] = {{"versionId", marker}};
+    cb_s3_call call = {.method = "DELETE", .key = key, .query = query, .query_count = 1};
+    cb_code code = cb_s3_send(self, &call, &response, err);
+
+    if (code != CB_OK || cb_s3_is_success(&response) || response.status == 404)
+        return code;
+    return cb_s3_fail(self, &response, "take away the delete marker of", key, err);
 }

@@ -38,6 +38,7 @@ static void s3_close(cb_store *store)
 }
 
 static const cb_store_ops s3_ops = {
+    .key_max = CB_OBJECT_KEY_MAX,
     .get = cb_s3_get,
     .put = cb_s3_put,
     .list = cb_s3_list,
@@ -55,6 +56,7 @@ static const cb_store_ops s3_ops = {
     .versions = cb_s3_versions,
     .get_version = cb_s3_get_version,
     .revert = cb_s3_revert,
+    .unremove = cb_s3_unremove,
     .look = cb_s3_look,
     .facts = cb_s3_facts,
     .traffic = s3_traffic,

@@ -47,7 +47,7 @@ typedef struct part {
 typedef struct upload {
     cb_blob_upload base;
     cb_s3_store *store;
-    char key[CB_KEY_MAX + 1];
+    char key[CB_OBJECT_KEY_MAX + 1];
     cb_put_options options;
     char nonce[CB_BLOB_NONCE_MAX];
     char id[CB_S3_TEXT_MAX]; /* of an upload in parts */

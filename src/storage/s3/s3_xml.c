@@ -176,6 +176,17 @@ static cb_code decode(cb_s3_page *page, const char *text, bool is_encoded, const
     return CB_OK;
 }
 
+/* An ETag stands in quotes, most of the time. */
+static cb_code read_tag(cb_s3_page *page, const char *text, const char **out, cb_error *err)
+{
+    size_t size = strlen(text);
+
+    *out = text;
+    if (size < 2 || text[0] != '"' || text[size - 1] != '"')
+        return CB_OK;
+    return cb_arena_text_n(&page->arena, text + 1, size - 2, out, err);
+}
+
 static cb_code read_entry(cb_s3_page *page, const node *from, bool is_encoded, cb_error *err)
 {
     const char *size = text_of(from, "Size");
@@ -200,7 +211,9 @@ static cb_code read_entry(cb_s3_page *page, const node *from, bool is_encoded, c
         return cb_fail(err, CB_IO, "the store lists an object of '%.20s' bytes", size);
     if (date[0] != '\0' && !cb_http_time(date, &entry->modified_us))
         return cb_fail(err, CB_IO, "the store lists an object of '%.40s'", date);
-    code = decode(page, text_of(from, "Key"), is_encoded, &entry->key, err);
+    code = read_tag(page, text_of(from, "ETag"), &entry->tag, err);
+    if (code == CB_OK)
+        code = decode(page, text_of(from, "Key"), is_encoded, &entry->key, err);
     if (code == CB_OK && entry->key[0] == '\0')
         code = cb_fail(err, CB_IO, "the store lists something without a key");
     if (code == CB_OK)

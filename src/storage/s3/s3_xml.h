@@ -16,6 +16,7 @@ typedef struct cb_s3_entry {
     const char *key;  /* whole, with the prefix of the place */
     const char *id;   /* of a version or an upload; "" none */
     const char *code; /* of a failed removal; "" none */
+    const char *tag;  /* ETag without its quotes; "" none */
     uint64_t size_bytes;
     int64_t modified_us; /* 0 unknown; of an upload: when it was begun */
     bool is_latest, is_removal;

@@ -370,13 +370,60 @@ static void test_secret(void **state)
     assert_string_equal(extension, "httpfs");
     assert_string_equal(
         (const char *)sql.data,
-        "CREATE OR REPLACE SECRET \"s3://b-1\" (TYPE s3, KEY_ID 'key', SECRET "
+        "CREATE OR REPLACE SECRET \"s3://b-1/\" (TYPE s3, KEY_ID 'key', SECRET "
         "'it''s secret', SESSION_TOKEN 'token', REGION 'eu', URL_STYLE 'path', ENDPOINT "
-        "'127.0.0.1:9000', USE_SSL FALSE, SCOPE 's3://b-1')");
+        "'127.0.0.1:9000', USE_SSL FALSE, SCOPE 's3://b-1/')");
     sql.size = 0;
     assert_ok(cb_engine_secret_sql(f->ctx, "/a/folder/", NULL, &sql, &extension, &err));
     assert_null(extension);
     assert_int_equal(sql.size, 0);
+    cb_buf_free(&sql);
+}
+
+/* However DuckDB spells the place. */
+static void test_secret_of_each_cloud(void **state)
+{
+    static const struct {
+        const char *url, *hint, *extension, *sql;
+    } asked[] = {
+        {"s3n://b/x", "s3c://b?endpoint=https://h:1", "httpfs",
+         "CREATE OR REPLACE SECRET \"s3n://b/\" (TYPE s3, KEY_ID 'key', SECRET 'secret', REGION "
+         "'us-east-1', URL_STYLE 'path', ENDPOINT 'h:1', USE_SSL TRUE, SCOPE 's3n://b/')"},
+        {"gcs://b/x", NULL, "httpfs",
+         "CREATE OR REPLACE SECRET \"gcs://b/\" (TYPE gcs, ENDPOINT '127.0.0.1:4443', USE_SSL "
+         "FALSE, SCOPE 'gcs://b/')"},
+        {"gs://b/x", "gs://b?access_key_id=GOOG1", "httpfs",
+         "CREATE OR REPLACE SECRET \"gs://b/\" (TYPE gcs, KEY_ID 'GOOG1', SECRET 'other', REGION "
+         "'auto', URL_STYLE 'path', ENDPOINT 'storage.googleapis.com', USE_SSL TRUE, SCOPE "
+         "'gs://b/')"},
+        {"abfss://c@acc.dfs.core.windows.net/x", NULL, "azure",
+         "CREATE OR REPLACE SECRET \"abfss://c@acc.dfs.core.windows.net/\" (TYPE azure, "
+         "CONNECTION_STRING 'BlobEndpoint=https://acc.blob.core.windows.net;AccountName=acc;"
+         "AccountKey=c2VjcmV0;', SCOPE 'abfss://c@acc.dfs.core.windows.net/')"},
+    };
+    fixture *f = *state;
+    cb_buf sql = {0};
+
+    setenv("AWS_SECRET_ACCESS_KEY", "secret", 1);
+    unsetenv("AWS_SESSION_TOKEN");
+    setenv("STORAGE_EMULATOR_HOST", "127.0.0.1:4443", 1);
+    setenv("AZURE_STORAGE_ACCOUNT", "acc", 1);
+    setenv("AZURE_STORAGE_KEY", "c2VjcmV0", 1);
+    for (size_t i = 0; i < CB_LENGTH(asked); i++) {
+        const char *extension;
+        cb_error err = {0};
+
+        if (asked[i].hint != NULL && strstr(asked[i].hint, "GOOG1") != NULL) {
+            setenv("AWS_ACCESS_KEY_ID", "GOOG1", 1);
+            setenv("AWS_SECRET_ACCESS_KEY", "other", 1);
+        } else {
+            setenv("AWS_ACCESS_KEY_ID", "key", 1);
+        }
+        sql.size = 0;
+        assert_ok(cb_engine_secret_sql(f->ctx, asked[i].url, asked[i].hint, &sql, &extension, &err));
+        assert_string_equal(extension, asked[i].extension);
+        assert_string_equal((const char *)sql.data, asked[i].sql);
+    }
     cb_buf_free(&sql);
 }
 
@@ -438,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_wire),
         cmocka_unit_test(test_login),
         cmocka_unit_test_setup_teardown(test_secret, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_secret_of_each_cloud, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_target, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_not_made, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fingerprints, set_up, tear_down),

@@ -129,7 +129,9 @@ static void test_missing(void **state)
     kit *k = *state;
     CB_CLEANUP(cb_buf_free) cb_buf got = {0};
     cb_error err = {0};
-    char path[512], file[512], id[256];
+    char path[512], file[512];
+    cb_lake_wanted wanted = {.url = path};
+    cb_lake_facts facts;
     uint64_t size;
     bool done = true;
 
@@ -139,10 +141,10 @@ static void test_missing(void **state)
     assert_code(CB_NOT_FOUND, cb_lake_files_check(k->files, path, CB_LAKE_FILE_DATA, -1, -1, &err));
     err = (cb_error){0};
     assert_ok(cb_lake_files_remove(k->files, path, &err));
-    assert_ok(cb_lake_files_revert(k->files, path, -1, &done, &err));
+    assert_ok(cb_lake_files_bring_back(k->files, &wanted, &done, &err));
     assert_false(done);
-    assert_ok(cb_lake_files_version(k->files, path, id, &err));
-    assert_string_equal(id, "");
+    assert_code(CB_NOT_FOUND, cb_lake_files_look(k->files, path, &facts, &err));
+    err = (cb_error){0};
     make_file(path_of(k, "file", file), "x", 1);
     assert_ok(cb_lake_files_remove(k->files, file, &err));
     assert_false(cb_path_exists(file));
@@ -151,7 +153,7 @@ static void test_missing(void **state)
 
 static void test_refused_schemes(void **state)
 {
-    static const char *const urls[] = {"abfss://c@a.dfs.core.windows.net/x",
+    static const char *const urls[] = {"wasbs://c@a.blob.core.windows.net/x",
                                        "hf://datasets/x",
                                        "https://host/x",
                                        "s3://b//x",

@@ -81,6 +81,8 @@ static void write_file(const lake *l, const char *name, size_t size, uint8_t fil
         memcpy(data, "PAR1", 4);
         memcpy(data + size - 4, "PAR1", 4);
     }
+    if (size >= 20) /* the length of a footer that fits */
+        memcpy(data + size - 8, "\10\0\0", 4);
     assert_ok(cb_path_join(l->root, name, path, &err));
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     assert_true(fd >= 0);
@@ -251,6 +253,82 @@ static void exactly_what_is_named(void **state)
     expect_same(l, &again, "data/main/t/d.parquet", "data/main/t/d.parquet");
     test_backup_free(&again);
     test_backup_free(&backup);
+    drop_lake(l);
+}
+
+/* The state of a backup of the lake as it is. */
+static void take_state(lake *l, cb_buf *into)
+{
+    test_backup backup;
+    cb_source *source;
+    cb_error err = {0};
+
+    into->size = 0;
+    assert_ok(cb_lake_source_new(l->ctx, l->address, &l->options, &source, &err));
+    assert_ok(test_backup_take(source, NULL, NULL, NULL, &backup, &err));
+    assert_ok(cb_buf_append(into, backup.facts.state.data, backup.facts.state.size, &err));
+    test_backup_free(&backup);
+    cb_source_free(source);
+}
+
+/* Says so, with the same words about the lake, and without a step. */
+static bool is_as_in(lake *l, const cb_buf *before)
+{
+    cb_source_facts facts;
+    cb_source *source;
+    bool unchanged;
+    cb_error err = {0};
+
+    assert_ok(cb_lake_source_new(l->ctx, l->address, &l->options, &source, &err));
+    assert_ok(cb_source_begin(source, cb_buf_bytes(before), &unchanged, &err));
+    if (unchanged) {
+        assert_ok(cb_source_end(source, &facts, &err));
+        assert_int_equal(facts.state.size, before->size);
+        assert_memory_equal(facts.state.data, before->data, before->size);
+        assert_true(facts.source_bytes > 3005000);
+    }
+    cb_source_free(source);
+    return unchanged;
+}
+
+static void an_unchanged_lake_is_known(void **state)
+{
+    CB_CLEANUP(cb_buf_free) cb_buf before = {0};
+    lake *l = make_lake();
+    char outside[300];
+
+    (void)state;
+    write_file(l, "data/main/t/a.parquet", 3000000, 1);
+    write_file(l, "data/main/t/b.parquet", 5000, 2);
+    add_data(l, 0, "a.parquet", true, 3000000);
+    add_data(l, 1, "b.parquet", true, 5000);
+    take_state(l, &before);
+    assert_true(is_as_in(l, &before));
+
+    /* Storage alone, the catalog alone; what was there before a file is gone again. */
+    write_file(l, "data/main/t/unnamed.parquet", 900, 3);
+    assert_false(is_as_in(l, &before));
+    remove_file(l, "data/main/t/unnamed.parquet");
+    assert_true(is_as_in(l, &before));
+    write_file(l, "data/main/t/b.parquet", 5000, 2); /* at another time */
+    assert_false(is_as_in(l, &before));
+    take_state(l, &before);
+    run_sql(l, "UPDATE ducklake_data_file SET end_snapshot = 2 WHERE data_file_id = 1");
+    assert_false(is_as_in(l, &before));
+
+    /* Neither with damage nor with files that no listing shows. */
+    remove_file(l, "data/main/t/b.parquet");
+    l->options.allow_damage = true;
+    take_state(l, &before);
+    assert_false(is_as_in(l, &before));
+    write_file(l, "data/main/t/b.parquet", 5000, 2);
+    take_state(l, &before);
+    assert_true(is_as_in(l, &before));
+    write_file(l, "elsewhere/x.parquet", 600, 6);
+    snprintf(outside, sizeof(outside), "%s/elsewhere/x.parquet", l->root);
+    add_data(l, 3, outside, false, 600);
+    take_state(l, &before);
+    assert_false(is_as_in(l, &before));
     drop_lake(l);
 }
 
@@ -639,6 +717,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exactly_what_is_named),
+        cmocka_unit_test(an_unchanged_lake_is_known),
         cmocka_unit_test(scheduled_files_may_be_missing),
         cmocka_unit_test(missing_and_cut_files_are_damage),
         cmocka_unit_test(the_parent_makes_up_for_it),

@@ -56,6 +56,12 @@ static void test_kinds(void **state)
     assert_string_equal(p.endpoint, "https://acc.blob.core.windows.net");
     assert_string_equal(p.bucket, "c");
     assert_string_equal(p.prefix, "p/q");
+    p = parsed(&none, "gs://b/p?access_key_id=GOOG1ABC");
+    assert_int_equal(p.kind, CB_PLACE_S3);
+    assert_string_equal(p.endpoint, "https://storage.googleapis.com");
+    assert_string_equal(p.region, "auto");
+    assert_true(p.path_style);
+    assert_int_equal(parsed(&none, "gs://b/p?access_key_id=AKIA1").kind, CB_PLACE_GS);
     p = parsed(&none, "/some/where?x=1");
     assert_int_equal(p.kind, CB_PLACE_FOLDER);
     assert_string_equal(p.path, "/some/where?x=1");

@@ -285,7 +285,8 @@ static void test_refuses_bad_keys(void **state)
     static const char *const odd[] = {"a b", "a\\b", "a:b", "\xc3", "a%2fb"};
     cb_store *store = ((place *)*state)->store;
     CB_CLEANUP(cb_buf_free) cb_buf into = {0};
-    char large[CB_KEY_MAX + 2];
+    char large[CB_OBJECT_KEY_MAX + 2];
+    cb_store_facts facts;
     cb_error err = {0};
     cb_writer *writer;
 
@@ -304,6 +305,19 @@ static void test_refuses_bad_keys(void **state)
     memset(large, 'k', sizeof(large));
     for (size_t i = 200; i < sizeof(large); i += 200)
         large[i] = '/';
+    large[CB_OBJECT_KEY_MAX + 1] = '\0';
+    assert_false(cb_key_is_plain(large));
+    assert_code(CB_USAGE, put(store, large, CB_PUT_NEW, "x", &err));
+    large[CB_OBJECT_KEY_MAX] = '\0';
+    assert_true(cb_key_is_plain(large));
+    cb_store_facts_of(store, &facts);
+    if (facts.is_remote) {
+        assert_ok(put(store, large, CB_PUT_NEW, "y", &err));
+        assert_object(store, large, "y");
+        assert_ok(cb_store_remove(store, large, &err));
+    } else {
+        assert_code(CB_USAGE, put(store, large, CB_PUT_NEW, "y", &err));
+    }
     large[CB_KEY_MAX + 1] = '\0';
     assert_false(cb_key_is_valid(large));
     large[CB_KEY_MAX] = '\0';
