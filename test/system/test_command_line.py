@@ -238,6 +238,12 @@ def test_usage_errors(cb, words):
         assert cb.run(*words, "--json").code == USAGE
 
 
+@pytest.mark.parametrize("words", [["backup"], ["lake", "migrate"], ["restore", "lake"]])
+def test_an_address_without_its_quotes(cb, words):
+    hint = cb(*words, "ducklake:postgres:dbname=lake", "host=db1", code=USAGE).error["hint"]
+    assert "stands in quotes" in hint
+
+
 def test_environment(cb, db):
     error = cb("list", env={"CANVASBACK_JOSB": "3"}, code=USAGE).error
     assert "CANVASBACK_JOSB" in error["message"] and "CANVASBACK_JOBS" in error["hint"]
