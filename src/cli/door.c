@@ -43,7 +43,7 @@ static void say(cb_door *door, cb_event_kind kind, const char *text)
     if (door->progress.kind == CB_PROGRESS_JSON)
         say_json(kind, text);
     else
-        cb_output_message("canvasback: %s%s\n", events[kind].prefix, text);
+        cb_output_line(events[kind].prefix, text);
 }
 
 void cb_door_say(cb_door *door, cb_event_kind kind, const char *format, ...)

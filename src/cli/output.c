@@ -133,20 +133,22 @@ void cb_output_message(const char *format, ...)
     (void)write_all(STDERR_FILENO, view.data, view.size);
 }
 
-/* A message is one line: a name with a line feed in it must not look like a message of its own. */
-void cb_output_error(const cb_error *err)
+void cb_output_line(const char *prefix, const char *text)
 {
-    char message[CB_MESSAGE_MAX];
+    char line[2048];
 
-    snprintf(message, sizeof(message), "%s",
-             err->message[0] ? err->message : cb_code_name(err->code));
-    for (char *at = message; *at; at++)
+    snprintf(line, sizeof(line), "%s%s", prefix, text);
+    for (char *at = line; *at; at++)
         if (*at == '\n')
             *at = '?';
+    cb_output_message("canvasback: %s\n", line);
+}
+
+void cb_output_error(const cb_error *err)
+{
+    cb_output_line("", err->message[0] ? err->message : cb_code_name(err->code));
     if (err->hint[0])
-        cb_output_message("canvasback: %s\nhint: %s\n", message, err->hint);
-    else
-        cb_output_message("canvasback: %s\n", message);
+        cb_output_message("hint: %s\n", err->hint);
 }
 
 int cb_exit_code(const cb_error *err)

@@ -26,6 +26,9 @@ CB_MUST_USE cb_code cb_output_file(const char *path, cb_bytes text, cb_error *er
 
 /* One line, or more, on standard error; a failure there has nobody left to hear of it. */
 void cb_output_message(const char *format, ...) CB_PRINTF(1, 2);
+/* "canvasback: " and both, as one line: a line feed in a name must not begin a message of its own.
+ */
+void cb_output_line(const char *prefix, const char *text);
 
 /* "canvasback: <message>" and "hint: <hint>" on standard error. */
 void cb_output_error(const cb_error *err);

@@ -81,6 +81,34 @@ def test_what_killed_runs_left(cb, make_lake, tmp_path):
     assert {one.name for one in temporary.iterdir()} == {"canvasback-temp-mine", "canvasback-temp-ffffffffffffffff"}
 
 
+def test_nothing_is_written_outside(cb, make_lake, lake_place, tmp_path):
+    """What a catalog names with '..' is left out and said; a link in the target is not followed."""
+    lake, elsewhere = make_lake("sqlite", rich=False), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    backup(cb, lake)
+    place = lake_place("sqlite")
+    main = pathlib.Path(place.data_path, "main")
+    main.parent.mkdir(parents=True)
+    main.symlink_to(elsewhere)
+    error = restore(cb, place, code=FAILED).error
+    assert error["code"] == "exists" and str(elsewhere) in error["message"] and "--force" in error["hint"]
+    assert not list(elsewhere.iterdir()) and not place.file.exists()
+
+    [first] = lake.catalog_sql("SELECT min(data_file_id) FROM ducklake_data_file")[0]
+    outside = pathlib.Path(lake.data_path).parent / "climbed\nout.parquet"
+    outside.write_bytes(lake.read(lake.files()[0]))
+    lake.catalog_sql(
+        f"UPDATE ducklake_data_file SET path = '{lake.data_path}../climbed'||char(10)||'out.parquet',"
+        f" path_is_relative = 0, file_size_bytes = {outside.stat().st_size} WHERE data_file_id = {first}"
+    )
+    told = backup(cb, lake).err
+    assert "climbed?out" in told and "'..'" in told
+    place = lake_place("sqlite")
+    told = restore(cb, place, code=DAMAGED)
+    assert "climbed" in told.error["message"] and "\nout" not in told.err
+    assert place.file.exists() and not list(place.folder.glob("**/climbed*"))
+
+
 def test_no_such_lake(cb, tmp_path, postgres):
     database = postgres.database()
     places = [

@@ -253,6 +253,10 @@ static cb_code read_snapshots(reading *r, cb_error *err)
     return code;
 }
 
+/* A row of nonsense must not make the sum of the others overflow. */
+#define SANE_SIZE                                                                                  \
+    "CASE WHEN file_size_bytes BETWEEN 0 AND 1125899906842624 THEN file_size_bytes ELSE 0 END"
+
 static cb_code read_files(reading *r, cb_error *err)
 {
     cb_lake_info *info = r->info;
@@ -264,11 +268,11 @@ static cb_code read_files(reading *r, cb_error *err)
          "SELECT count(DISTINCT table_id) FROM {table} WHERE end_snapshot IS NULL", &info->tables},
         {"ducklake_data_file", "path", "SELECT count(*) FROM {data_file}", &info->data_files},
         {"ducklake_data_file", "file_size_bytes",
-         "SELECT CAST(COALESCE(sum(file_size_bytes), 0) AS BIGINT) FROM {data_file}",
+         "SELECT CAST(COALESCE(sum(" SANE_SIZE "), 0) AS BIGINT) FROM {data_file}",
          &info->data_bytes},
         {"ducklake_delete_file", "path", "SELECT count(*) FROM {delete_file}", &info->delete_files},
         {"ducklake_delete_file", "file_size_bytes",
-         "SELECT CAST(COALESCE(sum(file_size_bytes), 0) AS BIGINT) FROM {delete_file}",
+         "SELECT CAST(COALESCE(sum(" SANE_SIZE "), 0) AS BIGINT) FROM {delete_file}",
          &info->delete_bytes},
         {"ducklake_files_scheduled_for_deletion", "path",
          "SELECT count(*) FROM {files_scheduled_for_deletion}", &info->scheduled_files},

@@ -61,9 +61,9 @@ static cb_code look_local(cb_lake_out *out, cb_error *err)
     out->there = open(out->url, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (out->there < 0 && (errno == ENOENT || errno == ENOTDIR))
         return CB_OK;
-    if (out->there < 0)
+    if (out->there < 0 && errno != ELOOP) /* a link */
         return cb_fail_errno(err, errno, "cannot look at '%s'", out->url);
-    if (fstat(out->there, &st) != 0 || !S_ISREG(st.st_mode)) {
+    if (out->there < 0 || fstat(out->there, &st) != 0 || !S_ISREG(st.st_mode)) {
         cb_fail(err, CB_EXISTS, "'%s' is in the way of a file of the lake", out->url);
         cb_hint(err, "Move it away, or restore to another place with --data-path.");
         return err->code;
