@@ -1,13 +1,15 @@
 """Lakes that are not well, servers that are not there, and ends without warning."""
 
+import contextlib
 import os
 import pathlib
 import random
 import signal
+import subprocess
 import time
 
 import pytest
-from conftest import DAMAGED, DONE, FAILED
+from conftest import BUSY, DAMAGED, DONE, FAILED
 from lakes import KINDS, SECRET, LakeError, backup, restore
 
 # What becomes of a data file, and the word that tells it.
@@ -133,6 +135,42 @@ def test_wrong_password(cb, make_lake):
     assert "8822" not in told.out + told.err
     assert "password" in told.err
     assert cb.run("backup", address, "--name", "lake").code == DONE
+
+
+@contextlib.contextmanager
+def held(postgres, database, table):
+    """Somebody holds the table, and goes."""
+    holder = subprocess.Popen(
+        [postgres.PROGRAMS / "psql", "-X", "-q", "-h", postgres.folder, "-p", str(postgres.port), "-U", "postgres", database],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    holder.stdin.write(f"BEGIN; LOCK TABLE {table};\n\\echo held\n")
+    holder.stdin.flush()
+    assert holder.stdout.readline() == "held\n"
+    yield
+    holder.stdin.close()
+    holder.wait(30)
+
+
+def test_rights_and_locks(cb, make_lake, postgres):
+    """Who may not, or has to wait for somebody, is told what to do; and a reader's rights are enough."""
+    lake = make_lake("postgres", rich=False)
+    postgres.sql(lake.database, "CREATE ROLE reader LOGIN; CREATE ROLE stranger LOGIN;", "postgres")
+    grants = "GRANT USAGE ON SCHEMA public TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader;"
+    postgres.sql(lake.database, grants, "postgres")
+    reader, stranger = (lake.address.replace("user=lake", f"user={one}") for one in ("reader", "stranger"))
+    try:
+        cb("backup", reader, "--name", "lake")
+        for words in (["backup", stranger, "--name", "x"], ["restore", "lake", reader, "--delta"]):
+            error = cb(*words, code=FAILED).error
+            assert error["code"] == "denied" and "owns" in error["hint"], error
+        start = time.monotonic()
+        with held(postgres, lake.database, "ducklake_data_file"):
+            error = cb("backup", lake.address, "--name", "lake", "--lock-wait", 1, code=BUSY).error
+        assert "--lock-wait" in error["hint"] and time.monotonic() - start < 20
+        lake.same(lake.before())
+    finally:
+        postgres.sql(lake.database, "DROP OWNED BY reader; DROP ROLE reader, stranger;", "postgres")
 
 
 def test_server_down(cb, make_lake, postgres):

@@ -156,6 +156,31 @@ static cb_code fail_connecting(cb_pg_db *self, cb_error *err)
     return code;
 }
 
+static void hint_at_state(const char *state, cb_error *err)
+{
+    static const struct {
+        const char *state; /* or its class */
+        const char *hint;
+    } hints[] = {
+        {"42501",
+         "A backup needs SELECT on the catalog's tables; what changes a lake, and a restore "
+         "over one, needs a user who owns them."},
+        {"25006", "The server takes no changes: name the primary, or another user."},
+        {"53100", "Free some space on the server's disk."},
+        {"55P03",
+         "Somebody holds a lock on the catalog: wait until it is given back, or for longer "
+         "with --lock-wait."},
+        {"57P0", "The server is going down: run this again when it is up."},
+        {"08", "Run this again when the server is up."},
+    };
+
+    if (state == NULL || state[0] == '\0')
+        state = "08"; /* the connection ended */
+    for (size_t i = 0; i < CB_LENGTH(hints); i++)
+        if (cb_has_prefix(state, hints[i].state))
+            cb_hint(err, "%s", hints[i].hint);
+}
+
 cb_code cb_pg_fail(cb_pg_db *self, const PGresult *result, cb_error *err)
 {
     const char *state = result != NULL ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
@@ -167,8 +192,10 @@ cb_code cb_pg_fail(cb_pg_db *self, const PGresult *result, cb_error *err)
     if (text == NULL)
         text = PQerrorMessage(self->connection);
     clean(text, NULL, words, sizeof(words));
-    return cb_fail(err, cb_pg_classify(state), "PostgreSQL: %s",
-                   words[0] != '\0' ? words : "the connection is lost");
+    cb_fail(err, cb_pg_classify(state), "PostgreSQL: %s",
+            words[0] != '\0' ? words : "the connection is lost");
+    hint_at_state(state, err);
+    return err->code;
 }
 
 /* ---- connecting ------------------------------------------------------------------------------ */

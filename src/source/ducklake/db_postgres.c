@@ -183,9 +183,8 @@ static cb_code begin(cb_pg_db *self, cb_error *err)
 
     if (code == CB_OK)
         code = cb_pg_run(self, (const char *)sql.data, NULL, err);
-    if (code != CB_OK || reads)
-        return code;
-    code = take_lock(self, err);
+    if (code == CB_OK && !reads)
+        code = take_lock(self, err);
     if (code == CB_OK)
         code = limit_waits(self, err);
     if (code == CB_OK && self->base.mode == CB_LAKE_CREATE)
@@ -201,9 +200,11 @@ static cb_code commit(cb_lake_db *db, cb_error *err)
     /* A transaction that failed before answers COMMIT with ROLLBACK, and no error. */
     if (code == CB_OK && (result == NULL || strcmp(PQcmdStatus(result), "COMMIT") != 0))
         code = cb_fail(err, CB_IO, "PostgreSQL rolled the transaction back");
-    if (code == CB_RETRY)
+    if (code == CB_RETRY) {
+        err->hint[0] = '\0'; /* whether it may be run again is not known */
         cb_hint(err, "The connection broke while it was committed: look whether it was, before you "
                      "repeat it.");
+    }
     return code;
 }
 
