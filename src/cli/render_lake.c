@@ -267,9 +267,24 @@ static cb_code adopted_tables(const cb_lake_adopt_result *result, cb_buf *out, c
     return code == CB_OK && result->table_count > 0 ? cb_table_print(&table, out, err) : code;
 }
 
-static cb_code adopted_sum(const cb_lake_adopt_result *result, bool undone, cb_buf *out,
-                           cb_error *err)
+/* Ready to paste. */
+static cb_code how_to_undo(const char *lake, const char *schema, cb_buf *out, cb_error *err)
 {
+    cb_code code = cb_buf_format(out, err, "to undo it: canvasback lake adopt ");
+
+    if (code == CB_OK)
+        code = cb_shell_word(lake, out, err);
+    if (code == CB_OK && schema)
+        code = cb_buf_format(out, err, " --metadata-schema ");
+    if (code == CB_OK && schema)
+        code = cb_shell_word(schema, out, err);
+    return code == CB_OK ? cb_buf_format(out, err, " --undo\n") : code;
+}
+
+static cb_code adopted_sum(const cb_lake_adopt_result *result, bool undone, const char *lake,
+                           const char *schema, cb_buf *out, cb_error *err)
+{
+    cb_code code;
     unsigned long long files = 0;
     unsigned long long rows = 0;
 
@@ -289,22 +304,20 @@ static cb_code adopted_sum(const cb_lake_adopt_result *result, bool undone, cb_b
                              cb_plural(rows), files, cb_plural(files));
     if (files == 0)
         return cb_buf_format(out, err, "nothing was adopted\n");
-    return cb_buf_format(out, err,
-                         "%llu row%s in %llu file%s came back, as snapshot %lld\n"
-                         "to undo it: canvasback lake adopt LAKE --undo\n",
-                         rows, cb_plural(rows), files, cb_plural(files),
-                         (long long)result->snapshot);
+    code = cb_buf_format(out, err, "%llu row%s in %llu file%s came back, as snapshot %lld\n", rows,
+                         cb_plural(rows), files, cb_plural(files), (long long)result->snapshot);
+    return code == CB_OK ? how_to_undo(lake, schema, out, err) : code;
 }
 
-cb_code cb_render_lake_adopt(const cb_lake_adopt_result *result, bool undone, cb_buf *out,
-                             cb_error *err)
+cb_code cb_render_lake_adopt(const cb_lake_adopt_result *result, bool undone, const char *lake,
+                             const char *schema, cb_buf *out, cb_error *err)
 {
     cb_code code = adopted_tables(result, out, err);
 
     for (size_t i = 0; i < result->refused_count && code == CB_OK; i++)
         code = cb_buf_format(out, err, "REFUSED %s: %s\n", result->refused[i].path,
                              cb_or_dash(result->refused[i].reason));
-    return code == CB_OK ? adopted_sum(result, undone, out, err) : code;
+    return code == CB_OK ? adopted_sum(result, undone, lake, schema, out, err) : code;
 }
 
 /* ---- dump, undump ------------------------------------------------------------------------- */

@@ -15,9 +15,11 @@ CB_MUST_USE cb_code cb_render_lake_repoint(const cb_lake_repoint_result *result,
                                            cb_error *err);
 CB_MUST_USE cb_code cb_render_lake_orphans(const cb_lake_orphans_result *result, int64_t now_us,
                                            cb_buf *out, cb_error *err);
-/* `undone`: the rows went, they did not come. */
+/* `undone`: the rows went, they did not come. `lake` and `schema` (NULL the default) as given, for
+   the command that undoes it. */
 CB_MUST_USE cb_code cb_render_lake_adopt(const cb_lake_adopt_result *result, bool undone,
-                                         cb_buf *out, cb_error *err);
+                                         const char *lake, const char *schema, cb_buf *out,
+                                         cb_error *err);
 /* `lake`: what the dump was read into; NULL: it was written. */
 CB_MUST_USE cb_code cb_render_lake_dump(const cb_lake_dump_result *result, const char *lake,
                                         cb_buf *out, cb_error *err);

@@ -174,7 +174,9 @@ static cb_code adopt(cb_door *door, const cb_lake_options *lake, cb_error *err)
     if (lacks_some(result))
         door->exit_code = CB_EXIT_DAMAGE;
     return door->json ? cb_json_lake_adopt(result, &door->object, err)
-                      : cb_render_lake_adopt(result, request.undo, &door->out, err);
+                      : cb_render_lake_adopt(result, request.undo,
+                                             cb_has_password(request.lake) ? "LAKE" : request.lake,
+                                             lake->metadata_schema, &door->out, err);
 }
 
 /* ---- dump, undump ------------------------------------------------------------------------- */
