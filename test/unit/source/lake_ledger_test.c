@@ -266,6 +266,7 @@ static void test_ranges(void **state)
     add(k, CB_LEDGER_FOUND, "/d/u", "data/u", 0);
     assert_items(k, NULL, "data/t/1 data/t/2 data/t-x/3 ");
     assert_items(k, &(cb_ledger_range){.to = "data/t/2"}, "data/t/1 ");
+    assert_items(k, &(cb_ledger_range){"data/t/1", "data/t/2"}, "data/t/1 ");
     assert_items(k, &(cb_ledger_range){"data/t/2", "data/t-x"}, "data/t/2 ");
     assert_items(k, &(cb_ledger_range){.from = "data/t-x"}, "data/t-x/3 ");
     assert_items(k, &(cb_ledger_range){"data/t", "data/t"}, "");
