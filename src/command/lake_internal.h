@@ -19,7 +19,7 @@ typedef struct cb_lake_backups {
     char newest[128];    /* NAME@LABEL; "" none */
     int64_t point_us, snapshot /* newest that it holds; -1 unknown */, verified_us;
     uint64_t damaged;
-    char data[16]; /* how it keeps the files: "copy", "reference", "replica" */
+    char data[16];                /* how it keeps the files: "copy", "reference", "replica" */
     int64_t distance_us;          /* the longest time without one, among the newest and until now */
     char identity[65];            /* of the lake that the name is bound to; "" unknown */
     char trouble[CB_MESSAGE_MAX]; /* why the repository could not be looked into; "" */

@@ -420,7 +420,8 @@ static void test_secret_of_each_cloud(void **state)
             setenv("AWS_ACCESS_KEY_ID", "key", 1);
         }
         sql.size = 0;
-        assert_ok(cb_engine_secret_sql(f->ctx, asked[i].url, asked[i].hint, &sql, &extension, &err));
+        assert_ok(
+            cb_engine_secret_sql(f->ctx, asked[i].url, asked[i].hint, &sql, &extension, &err));
         assert_string_equal(extension, asked[i].extension);
         assert_string_equal((const char *)sql.data, asked[i].sql);
     }
