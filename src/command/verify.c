@@ -94,8 +94,9 @@ static cb_code choose_data_path(const cb_manifest *manifest, const char *given, 
         CB_PATH_MAX)
         return cb_fail(err, CB_TOO_LARGE, "the address of the lake's files is too long");
     out->hint = out->data_path;
-    /* The target knows its replica by itself. */
-    if (kept.replica == NULL && settings[0] != '\0')
+    /* The target knows its replica by itself; a relative path would mean the scratch folder to it.
+     */
+    if (kept.replica == NULL)
         out->lake.data_path = out->data_path;
     return CB_OK;
 }

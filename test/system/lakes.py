@@ -479,11 +479,12 @@ class Lakes:
             self.templates[key] = lake
         return self.templates[key]
 
-    def copy(self, lake, folder):
+    def copy(self, lake, folder, versioned=False):
         """Another lake of the same content elsewhere; its catalog is told where its files are."""
         other = self.place(
-            folder, lake.kind, "s3" if lake.bucket else "local", lake.version, lake.schema, database="none"
-        )
+            folder, lake.kind, "s3" if lake.bucket else "local", lake.version, lake.schema, database="none",
+            versioned=versioned,
+        )  # fmt: skip
         other.encrypted, other.before = lake.encrypted, lake.before
         if lake.kind == "postgres":
             other.database = lake.postgres.database(lake.database)

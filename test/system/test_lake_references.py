@@ -20,11 +20,17 @@ SCRIPT = [
 OUTSIDE = "CALL ducklake_add_data_files('lake', 't', '{outside}/it is outside.parquet')"
 
 
-@pytest.fixture
-def versioned(lakes_made, tmp_path):
-    """A lake in a bucket that keeps versions, and what DuckLake sees in it."""
-    lake = lakes_made.make(tmp_path / "lake", SCRIPT, kind="sqlite", data="s3", versioned=True)
+@pytest.fixture(scope="module")
+def template(lakes_made, tmp_path_factory):
+    lake = lakes_made.make(tmp_path_factory.mktemp("template"), SCRIPT, kind="sqlite", data="s3")
     return lake, lake.fingerprint()
+
+
+@pytest.fixture
+def versioned(lakes_made, template, tmp_path):
+    """A lake in a bucket that keeps versions, and what DuckLake sees in it."""
+    lake, before = template
+    return lakes_made.copy(lake, tmp_path / "lake", versioned=True), before
 
 
 @pytest.fixture
@@ -57,10 +63,11 @@ def verify(cb, lake, *what, **more):
 # ---- a bucket that keeps versions ---------------------------------------------------------------
 
 
-def test_deleted_and_overwritten_files_come_back(cb, versioned):
+def test_deleted_and_overwritten_files_come_back(cb, lakes_made, tmp_path):
     """DuckLake deletes what the backup refers to, somebody writes over a file: all of it comes back by
     its version, and no byte passes through here."""
-    lake, before = versioned
+    lake = lakes_made.make(tmp_path / "lake", SCRIPT, kind="sqlite", data="s3", versioned=True)
+    before = lake.fingerprint()
     names = lake.files()
     done = backup(cb, lake, "--data", "reference").json
     assert done["new_bytes"] < sum(len(lake.read(name)) for name in names) + lake.file.stat().st_size
@@ -184,6 +191,17 @@ def test_local_files_have_checksums(cb, local):
     lake.destroy_catalog()
     restore(cb, lake, data_path=False)
     lake.same(before)
+
+
+def test_a_relative_data_path_means_one_place(cb, local, lake_place):
+    """Wherever the restored catalog is."""
+    lake, before = local
+    lake.catalog_sql("UPDATE ducklake_metadata SET value = 'the data/' WHERE key = 'data_path'")
+    backup(cb, lake, "--data", "reference")
+    assert not cb("verify", "lake", "--deep").json["damaged"]
+    place = lake_place("sqlite")
+    cb("restore", "lake", place.address, "--data-path", lake.data_path)
+    place.same(before)
 
 
 # ---- replicas -----------------------------------------------------------------------------------

@@ -375,7 +375,9 @@ cb_code cb_lake_target_plan(cb_lake_target *t, cb_error *err)
         code = set_data_path(t, NULL, stored, err);
     if (code != CB_OK)
         return cb_context(err, "the catalog of the backup");
-    if (given != NULL && t->is_moved)
+    /* A path that is relative means another place where the catalog is elsewhere. */
+    if (given != NULL &&
+        (t->is_moved || (stored != NULL && stored[0] != '/' && !cb_lake_url_is_remote(stored))))
         t->new_path = t->data_path;
     t->maps_outside = t->lake.data_path != NULL && t->is_moved;
     if (t->is_moved)

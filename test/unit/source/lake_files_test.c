@@ -336,9 +336,44 @@ static void test_vector_shape(void **state)
     assert_code(CB_CORRUPT, shape(k, CB_LAKE_FILE_PUFFIN, puffin, sizeof(puffin) - 2, -1, 0, &err));
 }
 
+/* Marks of one content made in two ways, of two contents, and such as cannot be compared. */
+static void test_marks(void **state)
+{
+    static const char empty[] = "d41d8cd98f00b204e9800998ecf8427e";
+    static const char empty_part[] = "59adb24ef3cdbe0297f05b395827453f-1";
+    static const char other[] = "0cc175b9c0f1b6a831c399e269772661";
+    static const struct {
+        const char *a, *b;
+        cb_lake_likeness expected;
+    } rows[] = {
+        {empty, empty, CB_LAKE_ALIKE},
+        {empty, "D41D8CD98F00B204E9800998ECF8427E", CB_LAKE_ALIKE},
+        {empty, other, CB_LAKE_UNLIKE},
+        {empty, empty_part, CB_LAKE_ALIKE},
+        {other, empty_part, CB_LAKE_UNLIKE},
+        {"0cc175b9c0f1b6a831c399e269772661-1", empty_part, CB_LAKE_UNLIKE},
+        {"0cc175b9c0f1b6a831c399e269772661-2", empty_part, CB_LAKE_UNTOLD},
+        {"0cc175b9c0f1b6a831c399e269772661-2", empty, CB_LAKE_UNTOLD},
+        {"md5:1B2M2Y8AsgTpgAmY7PhCfg==", "md5:DMF1ucDxtqgxw5niaXcmYQ==", CB_LAKE_UNLIKE},
+        {"md5:1B2M2Y8AsgTpgAmY7PhCfg==", "crc32c:AAAAAA==", CB_LAKE_UNTOLD},
+        {"0x8DC0000000000000", empty, CB_LAKE_UNTOLD},
+        {"", empty, CB_LAKE_UNTOLD},
+        {"", "", CB_LAKE_UNTOLD},
+        {NULL, empty, CB_LAKE_UNTOLD},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < CB_LENGTH(rows); i++) {
+        if (cb_lake_tag_compare(rows[i].a, rows[i].b) != rows[i].expected ||
+            cb_lake_tag_compare(rows[i].b, rows[i].a) != rows[i].expected)
+            fail_msg("row %zu", i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_marks),
         cmocka_unit_test_setup_teardown(test_put_and_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_put_moves, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_put_fails_whole, set_up, tear_down),
