@@ -124,7 +124,8 @@ def run(script, place, env):
         cwd=place, env=env, capture_output=True, text=True, timeout=120,
     )
     said = (done.stdout + done.stderr).replace(str(place), "/srv")
-    said = said.replace(os.uname().nodename, "myhost").replace(env["HOME"], "/home/me")
+    said = said.replace(env["HOME"], "/home/me")
+    said = re.sub(rf"\b{re.escape(os.uname().nodename)}\b", "myhost", said)  # it may be short
     assert done.returncode == 0, f"{script}\n{said}"
     return said
 
