@@ -17,7 +17,7 @@ from lake_scripts import PLAIN
 from lakes import KINDS, LAKE_VERSION, SECRET, LakeProcess
 
 # Cells that a dump may lose: no text, all texts, quotes, what shells and COPY treat in their own way.
-TEXTS = ["", "NULL", "\\N", "\\.", "it's \"q\" ;-- /* */", "a\nb\r\nc\rd\te", "ü€𝄞", "{metadata}", "x\\'y", ".bail off", "$1 :x"]
+TEXTS = ["", "NULL", "\\N", "\\.", "it's \"q\" ;-- /* */", "a\nb\r\nc\rd\te", "ü€𝄞", "{metadata}", "x\\'y", ".bail off", "$1 :x", "a\n.quit\n\\q\n\\! false\n;\n--\n$$", "long" * 25000]
 
 HARD_TABLE = '"ducklake_x {y} ""z"""'
 HARD_INDEX = '"an ""index"""'
@@ -116,11 +116,14 @@ def add_hard_table(lake):
         name = f"{lake.schema or 'public'}.{HARD_TABLE}"
         lake.postgres.sql(
             lake.database,
-            f"CREATE TABLE {name} (i bigint PRIMARY KEY, t character varying(99), b bytea, d double precision,"
-            " f real NOT NULL, a text[], n numeric(18,3), UNIQUE (t, d));"
+            f"CREATE TABLE {name} (i bigint PRIMARY KEY, t character varying(100000), b bytea, d double precision,"
+            " f real NOT NULL, a text[], n numeric(18,3), z timestamptz DEFAULT 'infinity', s timestamp DEFAULT"
+            " '0044-03-15 12:00:00.000001 BC', iv interval DEFAULT '-1 mon 3 days -00:00:00.000001', u uuid DEFAULT"
+            " 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', j jsonb DEFAULT '{\"a\": [1, null]}', m numeric DEFAULT"
+            " 'NaN', UNIQUE (i, d));"
             f"INSERT INTO {name} VALUES {rows};"
             f"INSERT INTO {name} VALUES (100, NULL, NULL, 'infinity', '-infinity', NULL, 1);"
-            f"CREATE INDEX {HARD_INDEX} ON {name} (upper(t)) WHERE t <> E'a\\\\b''c;';",
+            f"CREATE INDEX {HARD_INDEX} ON {name} (upper(left(t, 50))) WHERE t <> E'a\\\\b''c;';",
             "lake",
         )
     else:
