@@ -110,6 +110,17 @@ def test_nothing_is_written_outside(cb, make_lake, lake_place, tmp_path):
     assert "climbed" in told.error["message"] and "\nout" not in told.err
     assert place.file.exists() and not list(place.folder.glob("**/climbed*"))
 
+    # An absolute path: only where it was, and only with a word of it.
+    plain = tmp_path / "plain.parquet"
+    outside.rename(plain)
+    lake.catalog_sql(f"UPDATE ducklake_data_file SET path = '{plain}' WHERE data_file_id = {first}")
+    backup(cb, lake)
+    plain.unlink()
+    restore(cb, lake_place("sqlite"))
+    assert not plain.exists()
+    told = restore(cb, lake_place("sqlite"), data_path=False)
+    assert plain.exists() and f"'{plain}'" in told.err
+
 
 def test_no_such_lake(cb, tmp_path, postgres):
     database = postgres.database()

@@ -246,6 +246,12 @@ static cb_code open_partial(cb_lake_target *t, cb_lake_out *out, cb_error *err)
     cb_code code = CB_OK;
 
     pthread_mutex_lock(&t->lock);
+    if (out->is_outside && !t->maps_outside && !t->is_outside_told)
+        cb_event_text(t->ctx, CB_EVENT_WARNING,
+                      "files from outside the data path go where they were, the first is '%s' "
+                      "(elsewhere: --data-path)",
+                      out->url);
+    t->is_outside_told = t->is_outside_told || (out->is_outside && !t->maps_outside);
     if (out->is_remote && t->spool.path[0] == '\0')
         code = cb_lake_beside_make(t->ctx, NULL, &t->spool, err);
     else if (!out->is_remote)

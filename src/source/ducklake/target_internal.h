@@ -87,6 +87,7 @@ typedef struct cb_lake_target {
     cb_lake_out *placing;          /* with the pool: what it drops after an error is found here */
     uint64_t brought_back, copied; /* references */
     uint64_t missing_count;
+    bool is_outside_told;
     char first_missing[512];
 
     char lost_path[CB_PATH_MAX]; /* "" none */
