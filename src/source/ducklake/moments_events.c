@@ -156,106 +156,32 @@ static cb_code read_data_files(cb_lake_db *db, const cb_lake_schema *schema, cb_
 }
 
 /* A delete counts while both it and its file are alive. */
-#define LATER(a, b)  "CASE WHEN " a " > " b " THEN " a " ELSE " b " END"
-#define SOONER(a, b) "CASE WHEN " a " IS NULL OR " b " < " a " THEN " b " ELSE " a " END"
+static const char delete_lives[] =
+    "(SELECT d.table_id, CASE WHEN d.begin_snapshot > f.begin_snapshot THEN d.begin_snapshot ELSE "
+    "f.begin_snapshot END AS began, CASE WHEN d.end_snapshot IS NULL OR f.end_snapshot < "
+    "d.end_snapshot THEN f.end_snapshot ELSE d.end_snapshot END AS ended, "
+    "COALESCE(d.delete_count, 0) AS n FROM {delete_file} d JOIN {data_file} f ON f.data_file_id = "
+    "d.data_file_id) b";
 
 static cb_code read_delete_files(cb_lake_db *db, const cb_lake_schema *schema, cb_lake_events *out,
                                  cb_error *err)
 {
-    static const char
-        rows[] = "SELECT d.table_id, d.begin_snapshot AS snapshot_id, 0 AS n, 0 AS u FROM "
-                 "{delete_file} d "
-                 "UNION ALL SELECT d.table_id, d.end_snapshot, 0, 0 FROM {delete_file} d WHERE "
-                 "d.end_snapshot IS NOT NULL "
-                 "UNION ALL SELECT b.table_id, b.began, 0 - b.n, 0 FROM (SELECT d.table_id, " LATER("d.begin_snapshot", "f.begin_snapshot") " AS began, " SOONER(
-                     "d.end_snapshot",
-                     "f.end_snapshot") " AS ended, COALESCE(d.delete_count, 0) AS n "
-                                       "FROM {delete_file} d JOIN {data_file} f ON f.data_file_id "
-                                       "= d.data_file_id) b WHERE "
-                                       "b.ended IS NULL OR b.ended > b.began "
-                                       "UNION ALL SELECT b.table_id, b.ended, b.n, 0 FROM (SELECT "
-                                       "d.table_id, " LATER(
-                                           "d.begin_snapshot",
-                                           "f.begin_snapshot") " AS began, " SOONER("d.end_"
-                                                                                    "snapshot",
-                                                                                    "f.end_"
-                                                                                    "snapshot") " A"
-                                                                                                "S "
-                                                                                                "en"
-                                                                                                "de"
-                                                                                                "d,"
-                                                                                                " C"
-                                                                                                "OA"
-                                                                                                "LE"
-                                                                                                "SC"
-                                                                                                "E("
-                                                                                                "d."
-                                                                                                "de"
-                                                                                                "le"
-                                                                                                "te"
-                                                                                                "_c"
-                                                                                                "ou"
-                                                                                                "nt"
-                                                                                                ", "
-                                                                                                "0)"
-                                                                                                " A"
-                                                                                                "S "
-                                                                                                "n "
-                                                                                                "FR"
-                                                                                                "OM"
-                                                                                                " {"
-                                                                                                "de"
-                                                                                                "le"
-                                                                                                "te"
-                                                                                                "_f"
-                                                                                                "il"
-                                                                                                "e}"
-                                                                                                " d"
-                                                                                                " J"
-                                                                                                "OI"
-                                                                                                "N "
-                                                                                                "{d"
-                                                                                                "at"
-                                                                                                "a_"
-                                                                                                "fi"
-                                                                                                "le"
-                                                                                                "} "
-                                                                                                "f "
-                                                                                                "ON"
-                                                                                                " f"
-                                                                                                ".d"
-                                                                                                "at"
-                                                                                                "a_"
-                                                                                                "fi"
-                                                                                                "le"
-                                                                                                "_i"
-                                                                                                "d "
-                                                                                                "= "
-                                                                                                "d."
-                                                                                                "da"
-                                                                                                "ta"
-                                                                                                "_f"
-                                                                                                "il"
-                                                                                                "e_"
-                                                                                                "id"
-                                                                                                ") "
-                                                                                                "b "
-                                                                                                "WH"
-                                                                                                "ER"
-                                                                                                "E "
-                                                                                                "b."
-                                                                                                "en"
-                                                                                                "de"
-                                                                                                "d "
-                                                                                                "> "
-                                                                                                "b."
-                                                                                                "be"
-                                                                                                "ga"
-                                                                                                "n";
+    CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
+    cb_code code;
 
-    return cb_lake_schema_find(schema, "ducklake_delete_file") != NULL
-               ? ask_events(db, rows, out, err)
-               : CB_OK;
+    if (cb_lake_schema_find(schema, "ducklake_delete_file") == NULL)
+        return CB_OK;
+    code = cb_buf_format(
+        &sql, err,
+        "SELECT d.table_id, d.begin_snapshot AS snapshot_id, 0 AS n, 0 AS u FROM {delete_file} d "
+        "UNION ALL SELECT d.table_id, d.end_snapshot, 0, 0 FROM {delete_file} d WHERE "
+        "d.end_snapshot IS NOT NULL UNION ALL SELECT b.table_id, b.began, 0 - b.n, 0 FROM %s WHERE "
+        "b.ended IS NULL OR b.ended > b.began UNION ALL SELECT b.table_id, b.ended, b.n, 0 FROM %s "
+        "WHERE b.ended > b.began",
+        delete_lives, delete_lives);
+    if (code == CB_OK)
+        code = cb_buf_u8(&sql, 0, err);
+    return code == CB_OK ? ask_events(db, (const char *)sql.data, out, err) : code;
 }
 
 /* Files with rows, or deletes, of several snapshots: until the newest of them each snapshot sees
@@ -315,20 +241,20 @@ static cb_code read_inlined_deletes(cb_lake_db *db, const cb_lake_table *table, 
 {
     CB_CLEANUP(cb_buf_free) cb_buf sql = {0};
     const char *name = table->name + strlen("ducklake_");
-    static const char from[] = "(SELECT " LATER(
-        "i.begin_snapshot", "f.begin_snapshot") " AS began, f.end_snapshot AS ended FROM {%s} i "
-                                                "JOIN {data_file} f ON f.data_file_id = "
-                                                "i.file_id) b";
-    char rows[sizeof(from) + 128];
+    char lives[320];
     cb_code code;
 
-    snprintf(rows, sizeof(rows), from, name);
+    snprintf(lives, sizeof(lives),
+             "(SELECT CASE WHEN i.begin_snapshot > f.begin_snapshot THEN i.begin_snapshot ELSE "
+             "f.begin_snapshot END AS began, f.end_snapshot AS ended FROM {%.64s} i JOIN "
+             "{data_file} f ON f.data_file_id = i.file_id) b",
+             name);
     code = cb_buf_format(
         &sql, err,
         "SELECT %.*s AS table_id, i.begin_snapshot AS snapshot_id, 0 AS n, 0 AS u FROM {%s} i "
         "UNION ALL SELECT %.*s, b.began, -1, 0 FROM %s WHERE b.ended IS NULL OR b.ended > b.began "
         "UNION ALL SELECT %.*s, b.ended, 1, 0 FROM %s WHERE b.ended > b.began",
-        digits, id, name, digits, id, rows, digits, id, rows);
+        digits, id, name, digits, id, lives, digits, id, lives);
     if (code == CB_OK)
         code = cb_buf_u8(&sql, 0, err);
     return code == CB_OK ? ask_events(db, (const char *)sql.data, out, err) : code;
