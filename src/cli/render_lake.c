@@ -346,8 +346,7 @@ static cb_code migrate_compared(const cb_lake_migrate_result *result, cb_buf *ou
 {
     cb_code code = cb_buf_format(
         out, err,
-        "  %llu table%s at %llu snapshot%s: %llu different contents, each the same before and "
-        "after\n",
+        "  %llu table%s at %llu snapshot%s, %llu contents in all: equal before and after\n",
         (unsigned long long)result->tables, cb_plural(result->tables),
         (unsigned long long)result->snapshots, cb_plural(result->snapshots),
         (unsigned long long)result->compared);

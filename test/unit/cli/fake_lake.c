@@ -240,6 +240,7 @@ cb_code cb_lake_migrate(cb_ctx *ctx, const cb_lake_migrate_request *request,
                                            .dump =
                                                "/home/me/ducklake-backup-20261121-022035-v0.3.sql",
                                            .tables = 12,
+                                           .snapshots = 10,
                                            .compared = 48,
                                            .unreadable = 3};
 

@@ -170,7 +170,7 @@ static void test_texts(void **state)
         {"", "lake adopt x --dry-run", "would come back; nothing was changed (--dry-run)\n"},
         {"", "lake migrate x", "migrated from version 0.3 to 1.0\n"},
         {"", "lake migrate x",
-         "  12 tables, compared before and after at 48 snapshots: all equal\n"},
+         "  12 tables at 10 snapshots, 48 contents in all: equal before and after\n"},
         {"", "lake migrate x --repo /r", "canvasback lake rollback --repo /r lake\n"},
         {"FAKE_NONE=1", "lake migrate x", "the lake has version 1.0: nothing to do\n"},
         {"", "lake guard x", "version 0.3 is older than 1.0: a migration is needed\n"},
