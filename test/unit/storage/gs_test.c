@@ -154,9 +154,10 @@ static void test_lists_page_after_page(void **state)
     (void)state;
     assert_string_equal(cloud_list(&self, "x/", &seen), "x/1=1 x/2=2 ");
     assert_int_equal(self.server.requests, 2);
-    assert_true(cloud_was_asked(&self, "GET /storage/v1/b/bucket/o?fields=nextPageToken%2Citems"
-                                       "%28name%2Csize%2CtimeCreated%2Cmd5Hash%2Ccrc32c%29&pageToken=a%2Bb"
-                                       "&prefix=some%2Fpre%2Fx%2F HTTP/1.1\r\n"));
+    assert_true(cloud_was_asked(&self,
+                                "GET /storage/v1/b/bucket/o?fields=nextPageToken%2Citems"
+                                "%28name%2Csize%2CtimeCreated%2Cmd5Hash%2Ccrc32c%29&pageToken=a%2Bb"
+                                "&prefix=some%2Fpre%2Fx%2F HTTP/1.1\r\n"));
     cloud_stop(&self);
 }
 
