@@ -348,6 +348,14 @@ cb_code cb_store_unremove(cb_store *store, const char *key, const char *marker, 
                : no_versions(store, err);
 }
 
+cb_code cb_store_make_bucket(cb_store *store, cb_error *err)
+{
+    if (store->ops->make_bucket == NULL)
+        return cb_fail(err, CB_UNSUPPORTED, "no bucket is made at '%.300s'",
+                       cb_store_address(store));
+    return store->ops->make_bucket(store, err);
+}
+
 cb_code cb_store_remove_uploads(cb_store *store, int64_t older_than_us, uint64_t *count,
                                 cb_error *err)
 {

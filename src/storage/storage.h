@@ -119,6 +119,7 @@ typedef struct cb_store_ops {
     cb_code (*unremove)(cb_store *store, const char *key, const char *marker, cb_error *err);
     cb_code (*version_retained)(cb_store *store, const char *key, const char *version,
                                 int64_t *until_us, cb_error *err);
+    cb_code (*make_bucket)(cb_store *store, cb_error *err);
     cb_code (*look)(cb_store *store, cb_store_facts *out, cb_error *err);
     void (*facts)(cb_store *store, cb_store_facts *out);
     void (*traffic)(cb_store *store, cb_traffic *out);
@@ -206,6 +207,9 @@ CB_MUST_USE cb_code cb_store_revert(cb_store *store, const char *key, const char
  */
 CB_MUST_USE cb_code cb_store_unremove(cb_store *store, const char *key, const char *marker,
                                       cb_error *err);
+/* Make the bucket or container that the address names, with its owner's defaults; CB_OK when it is
+   there and ours. CB_UNSUPPORTED: such a store has none, or needs to be told more. */
+CB_MUST_USE cb_code cb_store_make_bucket(cb_store *store, cb_error *err);
 
 /*
  * Remove what was begun as an upload before `older_than_us` (by the store's clock) and never

@@ -6,6 +6,7 @@ import itertools
 import pytest
 from conftest import DONE, FAILED, LONG, MISSING, USAGE
 from lakes import KINDS, backup, restore, usable, version_of
+from servers import Refused
 
 PAIRS = list(itertools.product(KINDS, KINDS))
 
@@ -36,15 +37,17 @@ def test_from_disk_to_s3_and_back(cb, make_lake, lake_place, kind, data, to, the
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_same_place_after_all_was_lost(cb, make_lake, kind):
-    """One command: the bucket is there again, empty; the rest comes back, the database too."""
+    """One command: bucket, files, database and catalog come back."""
     lake = make_lake(kind, "s3")
     backup(cb, lake)
     lake.destroy()
     assert not lake.files()
+    lake.bucket.request("DELETE")
     if kind == "postgres":
         told = restore(cb, lake, data_path=False, code=FAILED).error
         assert "permission denied to create" in told["message"] and "createdb" in told["hint"]
-        assert not lake.files()
+        with pytest.raises(Refused, match="NoSuchBucket"):
+            lake.files()
         lake.postgres.sql("postgres", "ALTER ROLE lake CREATEDB")
     try:
         done = restore(cb, lake, data_path=False)

@@ -159,6 +159,15 @@ cb_code cb_lake_files_store(cb_lake_files *files, const char *url, bool is_prefi
     return code;
 }
 
+cb_code cb_lake_files_make_bucket(cb_lake_files *files, const char *data_path, cb_error *err)
+{
+    cb_store *store;
+    const char *key;
+    cb_code code = cb_lake_files_store(files, data_path, true, &store, &key, err);
+
+    return code == CB_OK ? cb_store_make_bucket(store, err) : code;
+}
+
 /* ---- reading -------------------------------------------------------------------------------- */
 
 /* O_NONBLOCK: a pipe of that name must not make us wait. */

@@ -43,6 +43,9 @@ CB_MUST_USE cb_code cb_lake_files_list(cb_lake_files *files, const char *data_pa
 CB_MUST_USE cb_code cb_lake_files_list_versions(cb_lake_files *files, const char *data_path,
                                                 const char *prefix, cb_ledger *ledger,
                                                 cb_ledger_set set, cb_error *err);
+/* Make the bucket of a data path; see cb_store_make_bucket. */
+CB_MUST_USE cb_code cb_lake_files_make_bucket(cb_lake_files *files, const char *data_path,
+                                              cb_error *err);
 /*
  * Put the local file `from` at `url`, whole or not at all: a synced rename, an upload with its
  * checksum confirmed. Folders are made. `from` may be taken away by it (renamed) when `may_move`.

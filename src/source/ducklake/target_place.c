@@ -57,6 +57,26 @@ const char *cb_lake_target_given(const cb_lake_target *t)
     return t->was.mode == CB_LAKE_DATA_REPLICA ? t->was.replica : NULL;
 }
 
+/* Its bucket may be what was lost: it is made as a folder would be. */
+static cb_code make_bucket(cb_lake_target *t, cb_error *err)
+{
+    cb_error missing = *err;
+    cb_code code;
+
+    cb_error_clear(err);
+    code = cb_lake_files_make_bucket(t->files, t->data_path, err);
+    if (code == CB_UNSUPPORTED) {
+        *err = missing;
+        return missing.code;
+    }
+    if (code == CB_OK)
+        cb_event_text(t->ctx, CB_EVENT_WARNING,
+                      "the bucket of '%s' was not there, and was made: versioning, locks and "
+                      "rights are settings of a bucket, and in no backup",
+                      t->data_path);
+    return code;
+}
+
 /* One listing instead of a question for each file. */
 static cb_code list_objects(cb_lake_target *t, cb_error *err)
 {
@@ -67,6 +87,8 @@ static cb_code list_objects(cb_lake_target *t, cb_error *err)
     if (code == CB_OK)
         code = cb_lake_files_list(t->files, t->data_path, t->data_path, t->ledger, CB_LEDGER_FOUND,
                                   err);
+    if (code == CB_NOT_FOUND)
+        code = make_bucket(t, err);
     if (code == CB_OK)
         code = cb_ledger_count(t->ledger, CB_LEDGER_FOUND, &count, &bytes, err);
     t->is_listed = code == CB_OK;

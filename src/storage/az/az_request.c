@@ -208,7 +208,7 @@ static cb_code fail_container(cb_az_store *self, cb_error *err)
     cb_fail(err, CB_NOT_FOUND, "there is no container '%s' at %s", self->place.bucket,
             cb_az_endpoint(self->az));
     err->in_repository = true;
-    cb_hint(err, "Check its name, or make it: containers are never made by canvasback.");
+    cb_hint(err, "Check its name, or make it: only restoring a lake makes containers.");
     return err->code;
 }
 

@@ -92,6 +92,23 @@ cb_code cb_az_look_at_container(cb_az_store *self, cb_error *err)
     return CB_OK;
 }
 
+static cb_code az_make_bucket(cb_store *store, cb_error *err)
+{
+    CB_CLEANUP(cb_http_response_free) cb_http_response response = {0};
+    cb_az_store *self = of_store(store);
+    const cb_pair query[] = {{"restype", "container"}};
+    cb_az_call call = {.method = "PUT", .query = query, .query_count = 1};
+    char failure[CB_AZ_CODE_MAX] = "";
+    cb_code code = cb_az_send(self, &call, &response, err);
+
+    if (code != CB_OK || cb_az_is_success(&response))
+        return code;
+    cb_az_failure_code(&response, failure);
+    if (strcmp(failure, "ContainerAlreadyExists") == 0)
+        return CB_OK;
+    return cb_az_fail(self, &response, "make the container of", NULL, err);
+}
+
 cb_code cb_az_check_locks(cb_az_store *self, cb_error *err)
 {
     cb_answer answer;
@@ -146,6 +163,7 @@ static const cb_store_ops az_ops = {
     .versions = cb_az_versions,
     .get_version = cb_az_read_version,
     .revert = cb_az_revert,
+    .make_bucket = az_make_bucket,
     .look = az_look,
     .facts = az_facts,
     .traffic = az_traffic,

@@ -32,6 +32,34 @@ static cb_code check_answer(cb_s3_store *self, const cb_http_response *response,
     return cb_s3_fail(self, response, "look at the bucket of", NULL, err);
 }
 
+/* Amazon wants to be told any region but its first; others know where they are. */
+cb_code cb_s3_make_bucket(cb_store *store, cb_error *err)
+{
+    CB_CLEANUP(cb_http_response_free) cb_http_response response = {0};
+    CB_CLEANUP(cb_buf_free) cb_buf text = {0};
+    cb_s3_store *self = (cb_s3_store *)store;
+    cb_s3_call call = {.method = "PUT", .has_body = true};
+    cb_bytes body;
+    cb_code code = CB_OK;
+
+    if (self->is_amazon && strcmp(self->region, "us-east-1") != 0)
+        code = cb_buf_format(&text, err,
+                             "<CreateBucketConfiguration><LocationConstraint>%s"
+                             "</LocationConstraint></CreateBucketConfiguration>",
+                             self->region);
+    body = cb_buf_bytes(&text);
+    if (text.size > 0) {
+        call.body = &body;
+        call.body_parts = 1;
+    }
+    if (code == CB_OK)
+        code = cb_s3_send(self, &call, &response, err);
+    if (code != CB_OK || cb_s3_is_success(&response) ||
+        cb_s3_is_code(&response, "BucketAlreadyOwnedByYou"))
+        return code;
+    return cb_s3_fail(self, &response, "make the bucket of", NULL, err);
+}
+
 cb_code cb_s3_ask_versioning(cb_s3_store *self, cb_answer *out, cb_error *err)
 {
     CB_CLEANUP(cb_http_response_free) cb_http_response response = {0};

@@ -26,8 +26,8 @@ static cb_code no_bucket(const refusal *of, cb_error *err)
 
     cb_fail(err, CB_NOT_FOUND, "there is no bucket '%s' at %s", self->place.bucket,
             self->is_amazon ? "Amazon S3" : self->endpoint);
-    cb_hint(err, "Make it first, or look at its name and at the endpoint; buckets are never made "
-                 "by this program.");
+    cb_hint(err, "Make it first, or look at its name and at the endpoint; only restoring a lake "
+                 "makes buckets.");
     return err->code;
 }
 

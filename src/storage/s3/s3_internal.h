@@ -122,6 +122,7 @@ cb_code cb_s3_revert(cb_store *store, const char *key, const char *version, cb_e
 cb_code cb_s3_unremove(cb_store *store, const char *key, const char *marker, cb_error *err);
 
 /* s3_bucket.c: ask the bucket, once; what may not be asked stays unknown. */
+cb_code cb_s3_make_bucket(cb_store *store, cb_error *err);
 CB_MUST_USE cb_code cb_s3_ask_versioning(cb_s3_store *self, cb_answer *out, cb_error *err);
 CB_MUST_USE cb_code cb_s3_ask_locks(cb_s3_store *self, cb_error *err);
 cb_code cb_s3_look(cb_store *store, cb_store_facts *out, cb_error *err);

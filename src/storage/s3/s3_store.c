@@ -57,6 +57,7 @@ static const cb_store_ops s3_ops = {
     .get_version = cb_s3_get_version,
     .revert = cb_s3_revert,
     .unremove = cb_s3_unremove,
+    .make_bucket = cb_s3_make_bucket,
     .look = cb_s3_look,
     .facts = cb_s3_facts,
     .traffic = s3_traffic,

@@ -277,7 +277,7 @@ static void test_tells_why_it_failed(void **state)
         {{.status = "404 Not Found", .headers = "x-ms-error-code: ContainerNotFound\r\n"},
          CB_NOT_FOUND,
          "there is no container 'cont' at",
-         "never made"},
+         "only restoring a lake"},
         {{.status = "404 Not Found", .body = "<Error><Code>BlobNotFound</Code></Error>"},
          CB_NOT_FOUND,
          "there is no object 'k' in 'az://cont/some/pre'",
