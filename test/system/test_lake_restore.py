@@ -68,6 +68,14 @@ def test_plan_tells_the_place_and_writes_nothing(cb, make_lake):
     assert not lake.file.exists() and not lake.files()
 
 
+def test_without_duckdb_nothing_is_copied(cb, make_lake, lake_place):
+    lake, place = make_lake("sqlite", rich=False), lake_place("duckdb")
+    backup(cb, lake)
+    told = restore(cb, place, "--duckdb-library", "/nowhere/libduckdb.so", code=FAILED).error
+    assert "/nowhere/libduckdb.so" in told["message"] and told["hint"]
+    assert not place.files() and not place.file.exists()
+
+
 def expected_at(before, version):
     """What a lake shows that was cut to a snapshot: tables up to it, and the newest is that one."""
     wanted = {key: value for key, value in before.items() if (version_of(key) or 1e9) <= version}

@@ -16,6 +16,7 @@
 
 #include "base/text.h"
 #include "codec/field.h"
+#include "source/duckdb/api.h"
 #include "source/duckdb/duckdb.h"
 #include "source/duckdb/exchange.h"
 #include "source/ducklake/catalog_internal.h"
@@ -173,6 +174,16 @@ static cb_code try_server(const cb_lake_target *t, cb_error *err)
                          : cb_context(err, "catalog '%.300s'", t->address.shown);
 }
 
+/* A catalog becomes a DuckDB file, or was one: without libduckdb nothing is copied. */
+static cb_code try_library(const cb_lake_target *t, cb_error *err)
+{
+    cb_duckdb_api api;
+
+    if ((t->address.kind == CB_LAKE_DUCKDB) == (t->was.kind == CB_LAKE_DUCKDB))
+        return CB_OK;
+    return cb_duckdb_api_load(t->ctx, &api, err);
+}
+
 static cb_code refuse_full(const cb_lake_target *t, cb_error *err)
 {
     char need[CB_SIZE_TEXT_MAX];
@@ -204,6 +215,8 @@ static cb_code prepare(cb_target *base, cb_error *err)
         code = refuse_old(t, err);
     if (code == CB_OK)
         code = refuse_part(t, err);
+    if (code == CB_OK)
+        code = try_library(t, err);
     if (code == CB_OK)
         code = try_server(t, err);
     if (code == CB_OK)
