@@ -50,7 +50,8 @@ static cb_code parse_attrs(cb_lake_out *out, cb_bytes attrs, cb_error *err)
         return cb_fail_memory(err, sizeof(*out->refers));
     *out->refers = said;
     out->refers->url = cb_bytes_of(NULL, 0);
-    out->was_at = strndup((const char *)said.url.data, said.url.size);
+    /* An attribute that is absent has no data at all. */
+    out->was_at = strndup(said.url.size > 0 ? (const char *)said.url.data : "", said.url.size);
     return out->was_at != NULL ? CB_OK : cb_fail_memory(err, said.url.size);
 }
 
