@@ -328,8 +328,10 @@ def test_orphans_of_a_transaction_that_commits_meanwhile(cb, make_lake):
 
     thread = threading.Thread(target=write)
     thread.start()
-    try:
-        seen = [orphans(cb, lake) for _ in range(6)]
+    seen = []
+    try:  # the writer may take its time to begin
+        while len(seen) < 6 or (seen[-1]["named"] == seen[0]["named"] and len(seen) < 200):
+            seen.append(orphans(cb, lake))
     finally:
         stop.set()
         thread.join()

@@ -62,6 +62,8 @@ static cb_code freeze_file(cb_ctx *ctx, const cb_engine *engine, const cb_lake_a
         code = cb_source_begin(source, cb_bytes_of(NULL, 0), &unchanged, err);
     if (code == CB_OK)
         code = transfer_to(ctx, engine, source, path, &facts, err);
+    if (code == CB_NOT_FOUND)
+        cb_hint(err, "Check the path in the address.");
     if (code != CB_OK)
         return code;
     out->point_us = facts.point_us;
