@@ -6,8 +6,9 @@ import pathlib
 import shutil
 
 import pytest
-from conftest import DAMAGED, FAILED
+from conftest import DAMAGED, FAILED, MISSING
 from lakes import backup, restore
+from servers import Refused
 
 SCRIPT = [
     "CALL lake.set_option('data_inlining_row_limit', '0')",
@@ -58,6 +59,18 @@ def write_over(lake, name):
 
 def verify(cb, lake, *what, **more):
     return cb("verify", *what, *lake.options, env=lake.env, **more)
+
+
+def test_no_bucket_is_made_for_nothing(cb, make_lake):
+    """With the bucket went the files that the backup refers to: an empty one would help nobody."""
+    lake = make_lake("sqlite", "s3", rich=False)
+    backup(cb, lake, "--data", "reference")
+    lake.destroy()
+    lake.bucket.request("DELETE")
+    verify(cb, lake, "lake", "--deep", code=(FAILED, DAMAGED, MISSING))
+    restore(cb, lake, data_path=False, code=(FAILED, DAMAGED, MISSING))
+    with pytest.raises(Refused, match="NoSuchBucket"):
+        lake.files()
 
 
 # ---- a bucket that keeps versions ---------------------------------------------------------------

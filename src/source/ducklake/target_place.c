@@ -57,6 +57,13 @@ const char *cb_lake_target_given(const cb_lake_target *t)
     return t->was.mode == CB_LAKE_DATA_REPLICA ? t->was.replica : NULL;
 }
 
+/* Only where files are put: one that a backup merely refers to has lost them with its bucket. */
+static bool puts_files(const cb_lake_target *t)
+{
+    return !t->options.look_only &&
+           (t->was.mode == CB_LAKE_DATA_COPY || (t->lake.data_path != NULL && t->is_moved));
+}
+
 /* Its bucket may be what was lost: it is made as a folder would be. */
 static cb_code make_bucket(cb_lake_target *t, cb_error *err)
 {
@@ -87,7 +94,7 @@ static cb_code list_objects(cb_lake_target *t, cb_error *err)
     if (code == CB_OK)
         code = cb_lake_files_list(t->files, t->data_path, t->data_path, t->ledger, CB_LEDGER_FOUND,
                                   err);
-    if (code == CB_NOT_FOUND)
+    if (code == CB_NOT_FOUND && puts_files(t))
         code = make_bucket(t, err);
     if (code == CB_OK)
         code = cb_ledger_count(t->ledger, CB_LEDGER_FOUND, &count, &bytes, err);
